@@ -1,0 +1,1 @@
+//! The owner's own machine: sendmail, outbox, pull.

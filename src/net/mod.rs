@@ -1,0 +1,5 @@
+//! The network: names, streams, child processes as streams, and the driver of the client's session.
+
+pub mod dns;
+pub mod exchange;
+pub mod transport;

@@ -1,0 +1,5 @@
+//! Decisions, each a pure function from evidence to a verdict.
+
+pub mod cases;
+pub mod inbound;
+pub mod submission;

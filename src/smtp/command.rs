@@ -1,0 +1,1 @@
+//! Command lines (RFC 5321 section 4.1).

@@ -1,0 +1,6 @@
+//! DKIM: keys, signing, sealing, verifying. The one wrapper around the mail-auth crate.
+
+pub mod inspect;
+pub mod keys;
+pub mod seal;
+pub mod sign;
