@@ -73,6 +73,11 @@ impl Client {
         let _ = why;
     }
 
+    /// The name that the server calls itself in its greeting; known once `MAIL` was written.
+    pub fn server_name(&self) -> Option<&str> {
+        None
+    }
+
     /// The next action.
     pub fn step(&mut self) -> Step {
         Step::Done(Outcome { fates: Vec::new(), dot_sent: false })
