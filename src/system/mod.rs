@@ -1,1 +1,3 @@
-//! system
+//! What belongs to the process and not to mail: the log.
+
+pub mod log;
