@@ -229,8 +229,12 @@ pub enum OutboxCommand {
 impl Cli {
     /// Reads the command line. Help and version are printed, and then there is nothing more to do (`None`).
     pub fn read(args: impl Iterator<Item = OsString>) -> Result<Option<Cli>, Failure> {
-        match Cli::try_parse_from(guard_sendmail(args.collect())) {
-            Ok(cli) => Ok(Some(cli)),
+        let (options, args) = split_front(args.collect());
+        match Cli::try_parse_from(args) {
+            Ok(mut cli) => {
+                cli.sources.option.splice(0..0, options);
+                Ok(Some(cli))
+            }
             Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
                 // A reader that went away has seen enough.
                 let _ = error.print();
@@ -283,24 +287,40 @@ pub fn manual(path: &[String]) -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
-/// Puts `--` behind the word `sendmail`: all that follows belongs to sendmail's own parser, `-oi` and `--` included.
-fn guard_sendmail(mut args: Vec<OsString>) -> Vec<OsString> {
-    let mut at = 1;
-    while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()) {
-        match arg {
-            "-o" | "--config" => at += 2,
-            "sendmail" => {
-                let asks_for_help = args.get(at + 1).is_some_and(|next| next == "--help");
-                if !asks_for_help {
-                    args.insert(at + 1, "--".into());
-                }
+/// The `-o` options in front of the command's name, and the rest of the line. clap itself would forget them where more
+/// of them stand behind the name. Behind the word `sendmail` goes a `--`: all that follows belongs to sendmail's own
+/// parser, `-oi` and `--` included.
+fn split_front(args: Vec<OsString>) -> (Vec<String>, Vec<OsString>) {
+    let mut options = Vec::new();
+    let mut rest: Vec<OsString> = Vec::new();
+    let mut args = args.into_iter().peekable();
+    rest.extend(args.next());
+    while let Some(arg) = args.next() {
+        let text = arg.to_str().unwrap_or_default().to_owned();
+        let next = args.peek().and_then(|next| next.to_str()).map(str::to_owned);
+        match (text.as_str(), next) {
+            ("-o", Some(option)) => {
+                options.push(option);
+                args.next();
+            }
+            ("--config", Some(_)) => rest.extend([Some(arg), args.next()].into_iter().flatten()),
+            ("sendmail", next) if next.as_deref() != Some("--help") => {
+                rest.extend([arg, "--".into()]);
                 break;
             }
-            option if option.starts_with('-') => at += 1,
-            _ => break,
+            (option, _) if option.len() > 2 && option.starts_with("-o") => {
+                options.push(option.trim_start_matches("-o").trim_start_matches('=').to_owned());
+            }
+            (option, _) => {
+                rest.push(arg);
+                if !option.starts_with('-') {
+                    break;
+                }
+            }
         }
     }
-    args
+    rest.extend(args);
+    (options, rest)
 }
 
 /// clap's several lines as one.
@@ -359,7 +379,7 @@ mod tests {
     #[test]
     fn options_may_stand_behind_other_commands() {
         let sources = parse("pillarbox -o a=1 pull me@a.example -o b=2").unwrap().unwrap().sources();
-        assert_eq!(sources.overrides.len(), 2, "{sources:?}");
+        assert_eq!(sources.overrides, ["a=1", "b=2"]);
     }
 
     #[test]
