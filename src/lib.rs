@@ -25,8 +25,6 @@ pub mod system;
 
 pub mod relay;
 
-pub mod server;
-
 pub mod home;
 
 pub mod gate;
