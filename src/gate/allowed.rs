@@ -11,7 +11,7 @@ pub struct Allowed {
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub(super) enum Name {
+pub(in crate::gate) enum Name {
     Domain(Domain),
     Address(Address),
 }
@@ -28,7 +28,7 @@ impl Allowed {
         self.names.is_empty()
     }
 
-    pub(super) fn names(&self) -> &[Name] {
+    pub(in crate::gate) fn names(&self) -> &[Name] {
         &self.names
     }
 

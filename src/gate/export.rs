@@ -2,16 +2,17 @@
 //! acknowledgements are read and letters removed on a thread of its own, which writes nothing, so that the two sides
 //! can never wait for each other in a circle.
 
+mod identity;
 mod source;
-
-pub(super) use source::Source;
 
 use super::Allowed;
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::net::export::{FrameReader, FromHome, FromServer, LetterHead, MAX_PAYLOAD, VERSION, WireError};
 use crate::store::export::Exported;
+use crate::store::tree::Mailbox;
 use aws_lc_rs::digest;
+use source::{Selected, Source};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -31,7 +32,7 @@ pub(super) fn run(allowed: &Allowed, config: &config::Server) -> Result<(), Fail
         let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
     }
     let mut output = BufWriter::with_capacity(MAX_PAYLOAD, stdout);
-    match source::StoreSource::open(allowed, config) {
+    match Source::open(allowed, config) {
         Ok((source, server)) => {
             serve(&source, &server, &config.hostname, BufReader::new(stdin), output).map_err(Failure::from)
         }
@@ -83,8 +84,8 @@ enum Event {
 }
 
 /// The whole session.
-pub(super) fn serve<S: Source>(
-    source: &S,
+pub(super) fn serve(
+    source: &Source,
     server: &str,
     hostname: &str,
     input: impl Read + Send,
@@ -98,7 +99,7 @@ pub(super) fn serve<S: Source>(
         Ok(wanted) => wanted,
         Err(error) => return tell(&mut output, error),
     };
-    let (mailboxes, troubles) = match source.select(&wanted) {
+    let Selected { mailboxes, troubles } = match source.select(&wanted) {
         Ok(selected) => selected,
         Err(text) => return tell(&mut output, ServeError::Told(text)),
     };
@@ -138,23 +139,23 @@ fn tell(output: &mut impl Write, error: ServeError) -> Result<(), ServeError> {
 }
 
 /// Names the mailboxes and counts their letters; one that cannot be read is empty, and trouble.
-fn announce<S: Source>(
-    source: &S,
-    mailboxes: &[(String, S::Mailbox)],
+fn announce(
+    source: &Source,
+    mailboxes: &[Mailbox],
     output: &mut impl Write,
 ) -> Result<Vec<Vec<Exported>>, ServeError> {
     let mut lists = Vec::with_capacity(mailboxes.len());
-    for (label, mailbox) in mailboxes {
+    for mailbox in mailboxes {
         let list = match source.list(mailbox) {
             Ok(list) => list,
-            Err(text) => {
-                FromServer::Trouble(format!("{label}: {text}")).write_to(output)?;
+            Err(error) => {
+                FromServer::Trouble(error.to_string()).write_to(output)?;
                 Vec::new()
             }
         };
         let octets = list.iter().map(|letter| letter.size).sum();
         let letters = list.len() as u64;
-        FromServer::Mailbox { label: label.clone(), letters, octets }.write_to(output)?;
+        FromServer::Mailbox { label: mailbox.label.clone(), letters, octets }.write_to(output)?;
         lists.push(list);
     }
     FromServer::Listed.write_to(output)?;
@@ -163,9 +164,9 @@ fn announce<S: Source>(
 }
 
 /// Reads acknowledgements and removes what they name, until home is done.
-fn acknowledgements<S: Source>(
-    source: &S,
-    mailboxes: &[(String, S::Mailbox)],
+fn acknowledgements(
+    source: &Source,
+    mailboxes: &[Mailbox],
     outstanding: &Outstanding,
     input: &mut FrameReader<impl Read>,
     events: &mpsc::Sender<Event>,
@@ -177,11 +178,11 @@ fn acknowledgements<S: Source>(
             FromHome::Request { .. } => return Err(WireError::Order("a second request")),
         };
         for (index, letters) in by_mailbox(outstanding, &numbers)? {
-            let Some((label, mailbox)) = mailboxes.get(index) else { continue };
+            let Some(mailbox) = mailboxes.get(index) else { continue };
             let (numbers, letters): (Vec<u64>, Vec<Exported>) = letters.into_iter().unzip();
             let event = match source.remove(mailbox, &letters) {
                 Ok(()) => Event::Removed(numbers),
-                Err(text) => Event::Trouble(format!("{label}: {text}")),
+                Err(error) => Event::Trouble(error.to_string()),
             };
             // The sender may be gone already, if writing failed; what is acknowledged is removed all the same.
             let _ = events.send(event);
@@ -205,8 +206,8 @@ fn by_mailbox(
     Ok(sorted)
 }
 
-struct Sender<'a, S: Source, W: Write> {
-    source: &'a S,
+struct Sender<'a, W: Write> {
+    source: &'a Source,
     outstanding: &'a Outstanding,
     inbox: mpsc::Receiver<Event>,
     output: W,
@@ -214,15 +215,15 @@ struct Sender<'a, S: Source, W: Write> {
     number: u64,
 }
 
-impl<S: Source, W: Write> Sender<'_, S, W> {
+impl<W: Write> Sender<'_, W> {
     fn session(
         &mut self,
-        mailboxes: &[(String, S::Mailbox)],
+        mailboxes: &[Mailbox],
         lists: Vec<Vec<Exported>>,
     ) -> Result<(), ServeError> {
-        for (index, ((label, mailbox), list)) in mailboxes.iter().zip(lists).enumerate() {
+        for (index, (mailbox, list)) in mailboxes.iter().zip(lists).enumerate() {
             for letter in list {
-                self.letter(index, label, mailbox, letter)?;
+                self.letter(index, mailbox, letter)?;
                 while let Ok(event) = self.inbox.try_recv() {
                     if self.pass_on(event)? {
                         return Err(WireError::Order("home was done before all letters were sent").into());
@@ -261,15 +262,14 @@ impl<S: Source, W: Write> Sender<'_, S, W> {
     fn letter(
         &mut self,
         index: usize,
-        label: &str,
-        mailbox: &S::Mailbox,
+        mailbox: &Mailbox,
         letter: Exported,
     ) -> Result<(), ServeError> {
-        let file = match self.source.open(mailbox, &letter) {
+        let file = match self.source.open_letter(mailbox, &letter) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(()),
-            Err(text) => {
-                FromServer::Trouble(format!("{label}: {text}")).write_to(&mut self.output)?;
+            Err(error) => {
+                FromServer::Trouble(error.to_string()).write_to(&mut self.output)?;
                 return Ok(());
             }
         };
@@ -281,7 +281,7 @@ impl<S: Source, W: Write> Sender<'_, S, W> {
             size: letter.size,
             in_cur: letter.in_cur,
             base: letter.base.clone(),
-            flags: letter.flags.clone(),
+            flags: flags(&letter),
         })
         .write_to(&mut self.output)?;
         match self.contents(file, letter.size)? {
@@ -292,7 +292,7 @@ impl<S: Source, W: Write> Sender<'_, S, W> {
                 drop(outstanding);
                 FromServer::Whole(digest).write_to(&mut self.output)?;
             }
-            Err(reason) => FromServer::Dropped(format!("{label}: {}: {reason}", letter.base)).write_to(&mut self.output)?,
+            Err(reason) => FromServer::Dropped(format!("{}/{}: {reason}", mailbox.label, letter.base)).write_to(&mut self.output)?,
         }
         Ok(())
     }
@@ -322,3 +322,12 @@ impl<S: Source, W: Write> Sender<'_, S, W> {
         Ok(digest.as_ref().try_into().map_err(|_| "SHA-256 has not 32 octets".into()))
     }
 }
+
+/// The letters of `2,RS`; another kind of info, or what is no flag in it, does not go home.
+fn flags(letter: &Exported) -> String {
+    let info = letter.flags.as_deref().and_then(|info| info.strip_prefix("2,")).unwrap_or_default();
+    info.chars().filter(char::is_ascii_alphabetic).collect()
+}
+
+#[cfg(test)]
+mod tests;

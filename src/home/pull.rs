@@ -38,7 +38,7 @@ pub fn run(config: &config::Home, options: &Options) -> Result<(), Failure> {
     let mut home = Home::open(config)?;
     let mut report = Report::default();
     for server in servers {
-        let outcome = session::pull(&mut home, &server, &options.addresses, &mut report);
+        let outcome = session::pull(&mut home, &server, &options.addresses);
         report.server(&server.name, outcome);
     }
     report.print(options)?;
