@@ -78,6 +78,11 @@ impl Transaction {
         self.sender.as_ref()
     }
 
+    /// The recipients that were accepted so far.
+    pub fn recipients(&self) -> &[KnownRecipient] {
+        &self.recipients
+    }
+
     /// Answers `MAIL`.
     pub async fn mail(&mut self, sender: Sender) -> Reply {
         self.reset();
