@@ -150,7 +150,7 @@ fn addresses(text: &str, smtputf8: &mut bool) -> Option<String> {
             patches.push((comma..comma, " ".to_owned()));
         }
     }
-    patches.sort_by_key(|(span, _)| (span.start, std::cmp::Reverse(span.end)));
+    patches.sort_by_key(|(span, _)| (span.start, !span.is_empty(), std::cmp::Reverse(span.end)));
     // A comment within a display name goes with it.
     let mut end = 0;
     patches.retain(|(span, _)| {
