@@ -156,6 +156,7 @@ pub fn decide<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<Accepted, Reply>
     match evidence.seals.as_slice() {
         // Rule 3: what has a seal is judged as sealed, never as plain.
         [_, ..] => {
+            sealed_allowed(evidence)?;
             let seal = sealed::envelope(evidence)?;
             let by = sealed::signatures(evidence)?;
             Ok(accepted(evidence, by, Some(seal.nonce.clone()), Times::Sealed(seal.time)))
@@ -221,6 +222,17 @@ fn ssh_key_counts<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<(), Reply> {
             evidence.sender
         ),
     ))
+}
+
+/// Whether sealed letters are taken at all.
+fn sealed_allowed<Id>(evidence: &Evidence<Id>) -> Result<(), Reply> {
+    match evidence.accept.contains(&Accept::Sealed) {
+        true => Ok(()),
+        false => Err(refusal(
+            1,
+            "rule 3 (sealed): this server takes no letters with an Envelope-Seal; add \"sealed\" to submission.accept",
+        )),
+    }
 }
 
 /// Rule 6: whether a letter without a seal may be considered at all.
