@@ -2,4 +2,5 @@
 
 pub mod cases;
 pub mod inbound;
+pub mod retry;
 pub mod submission;
