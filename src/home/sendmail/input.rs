@@ -36,7 +36,10 @@ pub fn read(input: &mut dyn Read, dot_is_text: bool) -> Result<Vec<u8>, Failure>
     }
     drop_mbox_line(&mut letter);
     if letter.trim_ascii().is_empty() {
-        return Err(Failure::new(Exit::DataErr, "the input is empty; a letter was expected on the standard input"));
+        return Err(Failure::new(
+            Exit::DataErr,
+            "the input is empty; a letter was expected on the standard input",
+        ));
     }
     Ok(letter)
 }

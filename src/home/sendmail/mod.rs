@@ -1,2 +1,4 @@
 //! later
 pub mod arguments;
+pub mod identity;
+mod input;
