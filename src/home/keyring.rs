@@ -154,7 +154,7 @@ fn any<T>(mut items: Vec<T>) -> Result<Option<T>, Failure> {
 }
 
 /// 128 random bits, of the kernel.
-fn random() -> Result<[u8; 16], Failure> {
+pub(super) fn random() -> Result<[u8; 16], Failure> {
     let mut bytes = [0; 16];
     let got = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
     match got {

@@ -41,6 +41,11 @@ impl<'a> Home<'a> {
         Home { config, keyring: Keyring::new(config), host: host.trim_end_matches('.').to_ascii_lowercase() }
     }
 
+    /// The keys at hand.
+    pub fn keyring(&self) -> &Keyring<'a> {
+        &self.keyring
+    }
+
     /// Decides who the letter is from: `-f` for the envelope, else From; the owner's own address for whatever is
     /// missing or of this machine.
     pub fn identify(&self, fields: &[Field], arguments: &Arguments) -> Result<Identity, Failure> {
