@@ -95,8 +95,12 @@ fn recipients(
     }
     match (recipients.is_empty(), arguments.recipients_in_header) {
         (false, _) => Ok(recipients),
-        (true, true) => Err(Failure::new(Exit::DataErr, "no recipients: To, Cc and Bcc are empty or not there")),
-        (true, false) => Err(Failure::new(Exit::Usage, "no recipients; name them behind the flags, or use -t")),
+        (true, true) => {
+            Err(Failure::new(Exit::DataErr, "no recipients: To, Cc and Bcc are empty or not there"))
+        }
+        (true, false) => {
+            Err(Failure::new(Exit::Usage, "no recipients; name them behind the flags, or use -t"))
+        }
     }
 }
 

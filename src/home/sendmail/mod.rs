@@ -78,8 +78,7 @@ fn send(
     // Whatever is wrong with the configuration is told before the letter is kept.
     let mut submitter = Submitter::new(config)?;
     let nonce = seal::nonce().map_err(|error| Failure::new(Exit::OsErr, error.to_string()))?;
-    let record =
-        Record::new(envelope, nonce, (&key.selector, &key.domain), letter.len() as u64, moment.time);
+    let record = Record::new(envelope, nonce, (&key.selector, &key.domain), letter.len() as u64, moment.time);
     let entry = Outbox::at(&config.outbox).store(record, letter)?;
     let mut told: Box<dyn Write> =
         if arguments.verbose { Box::new(&mut *errors) } else { Box::new(std::io::sink()) };
@@ -115,7 +114,9 @@ fn conclude(
             entry.remove()?;
             return Err(Failure::new(Exit::TempFail, "interrupted; the letter was not sent and is not kept"));
         }
-        Verdict::Interrupted { bound } => ("interrupted when the server may already have had it".to_owned(), bound),
+        Verdict::Interrupted { bound } => {
+            ("interrupted when the server may already have had it".to_owned(), bound)
+        }
         Verdict::Waits { why, bound } => (why, bound),
     };
     entry.record.tries = 1;
