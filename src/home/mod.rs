@@ -4,5 +4,6 @@
 mod fake;
 pub mod keyring;
 pub mod outbox;
+pub mod pull;
 pub mod sendmail;
 pub mod submit;
