@@ -1,1 +1,6 @@
 //! The owner's own machine: sendmail, outbox, pull.
+
+pub mod keyring;
+pub mod outbox;
+pub mod sendmail;
+pub mod submit;
