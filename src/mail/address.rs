@@ -121,9 +121,9 @@ impl Host {
     /// Parses a domain, or an address literal with its brackets (RFC 5321 section 4.1.3). No trailing dot.
     pub fn parse(text: &str) -> Result<Host, AddressError> {
         if text.starts_with('[') {
-            return literal(text)
-                .map(Host::Literal)
-                .ok_or_else(|| AddressError::about(text, "is no address literal ([192.0.2.1], [IPv6:2001:db8::1])"));
+            return literal(text).map(Host::Literal).ok_or_else(|| {
+                AddressError::about(text, "is no address literal ([192.0.2.1], [IPv6:2001:db8::1])")
+            });
         }
         if text.ends_with('.') {
             return Err(AddressError::about(text, "ends with a dot, which an address may not"));
@@ -167,7 +167,10 @@ impl Address {
     pub fn parse(text: &str) -> Result<Address, AddressError> {
         let (local, host) = if text.starts_with('"') {
             let (local, rest) = unquote(text).ok_or_else(|| {
-                AddressError::about(text, "is no address: its quoted local part does not end or has a bad character")
+                AddressError::about(
+                    text,
+                    "is no address: its quoted local part does not end or has a bad character",
+                )
             })?;
             let host = rest
                 .strip_prefix('@')
@@ -197,7 +200,10 @@ impl Address {
             return Err(AddressError::about(local, "has a control character, which no address may have"));
         }
         if local.len() > LOCAL_MAX {
-            return Err(AddressError::about(local, "is longer than the 64 octets that may stand before the @"));
+            return Err(AddressError::about(
+                local,
+                "is longer than the 64 octets that may stand before the @",
+            ));
         }
         let address = Address { local: local.to_owned(), host };
         if address.to_string().len() > ADDRESS_MAX {
