@@ -1,7 +1,12 @@
 //! The Maildir tree: names, look-up, delivery, durable file operations. No `PathBuf` leaves this floor.
 
+mod durable;
 pub mod letter;
+mod listing;
 pub mod maildir;
+mod names;
+mod place;
+mod root;
 pub mod tree;
 
 use std::io;

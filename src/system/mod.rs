@@ -1,3 +1,4 @@
-//! What belongs to the process and not to mail: the log.
+//! What the operating system is asked for once: who we are, where the log goes.
 
 pub mod log;
+pub mod user;
