@@ -2,5 +2,6 @@
 
 pub mod keyring;
 pub mod outbox;
+pub mod pull;
 pub mod sendmail;
 pub mod submit;

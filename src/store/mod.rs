@@ -1,7 +1,9 @@
 //! The Maildir tree: names, look-up, delivery, durable file operations. No `PathBuf` leaves this floor.
 
 mod durable;
+pub mod export;
 pub mod letter;
+pub mod list;
 mod listing;
 pub mod maildir;
 mod names;
