@@ -1,1 +1,7 @@
 //! The owner's own machine: sendmail, outbox, pull.
+
+pub mod keyring;
+pub mod outbox;
+pub mod pull;
+pub mod sendmail;
+pub mod submit;

@@ -1,7 +1,14 @@
 //! The Maildir tree: names, look-up, delivery, durable file operations. No `PathBuf` leaves this floor.
 
+mod durable;
+pub mod export;
 pub mod letter;
+pub mod list;
+mod listing;
 pub mod maildir;
+mod names;
+mod place;
+mod root;
 pub mod tree;
 
 use std::io;
