@@ -47,13 +47,16 @@ pub fn decide(evidence: &Evidence) -> Result<Admitted, Reply> {
 fn from_ours(evidence: &Evidence) -> Result<Option<String>, Reply> {
     let signed_by =
         |domain: &Domain| evidence.signatures.iter().any(|one| one.passes() && aligned(&one.domain, domain));
-    let Some(author) = evidence.authors.iter().find(|author| author.ours && !signed_by(&author.domain)) else {
+    let Some(author) = evidence.authors.iter().find(|author| author.ours && !signed_by(&author.domain))
+    else {
         return Ok(None);
     };
     let domain = &author.domain;
     if let Some(forwarder) = trusted(evidence).find(|signature| signature.passes()) {
         let forwarder = &forwarder.domain;
-        return Ok(Some(format!("From {domain}, unsigned by it, brought by the trusted forwarder {forwarder}")));
+        return Ok(Some(format!(
+            "From {domain}, unsigned by it, brought by the trusted forwarder {forwarder}"
+        )));
     }
     let may_still_pass = |signature: &&SignatureEvidence| {
         aligned(&signature.domain, domain) || evidence.trusted_forwarders.contains(&signature.domain)

@@ -185,7 +185,12 @@ impl Accepted {
 
 /// The reply where the same marks are in flight on another connection (rule 4).
 pub fn in_flight() -> Reply {
-    Reply::new(451, 7, 1, "rule 4 (once): this very letter is being submitted on another connection; try again")
+    Reply::new(
+        451,
+        7,
+        1,
+        "rule 4 (once): this very letter is being submitted on another connection; try again",
+    )
 }
 
 /// The reply where the nonce or a signature was used for something else (rules 4 and 5); `what` is the queue's word.
@@ -201,7 +206,10 @@ pub fn used(what: &str) -> Reply {
 
 /// Rule 2.
 fn strict_form<Id>(evidence: &Evidence<Id>) -> Result<(), Reply> {
-    evidence.form.as_ref().map_err(|why| refusal(7, format!("rule 2 (strict form): {why}; correct the header")))?;
+    evidence
+        .form
+        .as_ref()
+        .map_err(|why| refusal(7, format!("rule 2 (strict form): {why}; correct the header")))?;
     Ok(())
 }
 

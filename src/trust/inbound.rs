@@ -44,7 +44,8 @@ impl Gathering {
         let mut inspection = Inspection::default();
         // What cannot be parsed is no signature, and costs nothing.
         let parsed = split.fields.iter().filter(|field| is_signature(field));
-        let parsed = parsed.filter_map(|field| Signature::parse(field).ok().map(|signature| (signature, field)));
+        let parsed =
+            parsed.filter_map(|field| Signature::parse(field).ok().map(|signature| (signature, field)));
         for (signature, field) in parsed.take(LOOKED_AT) {
             inspection.add(signature, field, &index);
         }

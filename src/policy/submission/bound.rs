@@ -59,7 +59,9 @@ fn check(signature: &SignatureEvidence) -> Result<(), Fault> {
             let name = key(signature);
             return Err(fault(4, 21, format!("has no key in DNS; publish the TXT record at {name}")));
         }
-        Verdict::Revoked => return Err(fault(5, 21, "is by a revoked key (empty p=); use another key".into())),
+        Verdict::Revoked => {
+            return Err(fault(5, 21, "is by a revoked key (empty p=); use another key".into()));
+        }
         Verdict::Testing => {
             return Err(fault(5, 21, "is by a key in testing mode (t=y); take t=y out of its record".into()));
         }
@@ -67,13 +69,18 @@ fn check(signature: &SignatureEvidence) -> Result<(), Fault> {
             return Err(fault(5, 21, format!("has an unusable key: {why}; correct the TXT record")));
         }
         Verdict::BrokenBody => {
-            return Err(fault(6, 20, "does not match the body (bh=); the letter was changed after signing".into()));
+            return Err(fault(
+                6,
+                20,
+                "does not match the body (bh=); the letter was changed after signing".into(),
+            ));
         }
         Verdict::BrokenSignature => {
             return Err(fault(
                 6,
                 20,
-                "does not match; the header was changed after signing, or the key is not the published one".into(),
+                "does not match; the header was changed after signing, or the key is not the published one"
+                    .into(),
             ));
         }
         Verdict::TempFault(why) => return Err(Fault { reach: 9, reply: temporary(signature, why) }),
