@@ -43,12 +43,13 @@ impl Store {
         let root = self.watch.root_for_change()?;
         let target = self.free_target(&root, address)?;
         make(&target.parent, target.name.as_str())?;
-        let made = self.mailbox_at(&root, &target.parent, target.name.as_str())?;
-        let Some(made) = made else {
+        let Some(made) = self.step(&root, &target.parent, target.name.as_str())? else {
             return Err(refused(format!("{address} was removed while it was made")));
         };
         self.give(&made.handle, &made.path)?;
         let mailbox = made.into_mailbox();
+        // An address as a look-up wants it: what is not ours by now says so.
+        self.mailbox_at(&root, &target.parent, target.name.as_str())?;
         mailbox.folders()?;
         for name in MAILDIR {
             let handle = durable::open_directory(&mailbox.handle, name)
