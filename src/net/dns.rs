@@ -2,7 +2,24 @@
 
 use crate::config;
 use crate::mail::address::Domain;
-use std::net::IpAddr;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError as WireError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+#[cfg(test)]
+mod tests;
+
+/// No answer, positive or negative, is believed for longer, whatever its TTL: a key that was withdrawn is soon gone.
+const MAX_TTL: Duration = Duration::from_secs(300);
+/// How long one try may take; there are two.
+const TRY: Duration = Duration::from_secs(5);
 
 /// Why DNS gave no answer. Always temporary; "there is no such thing" is an answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -21,7 +38,7 @@ pub struct Mx {
 /// What DNS says of a domain as a place that mail goes to (RFC 5321 section 5.1, RFC 7505).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MailHosts {
-    /// MX records, sorted by preference.
+    /// MX records, sorted by preference; never empty.
     Mx(Vec<Mx>),
     /// No MX, but an A or AAAA of the domain itself.
     Implicit,
@@ -29,38 +46,174 @@ pub enum MailHosts {
     NullMx,
     /// The domain does not exist.
     NoDomain,
-    /// The domain exists, with no MX, A or AAAA.
+    /// The domain exists, with no MX, A or AAAA, or with MX records of which none holds a host name.
     NoHosts,
 }
 
-/// A resolver; cheap to clone. Positive answers are cached for five minutes at most.
+/// A resolver; cheap to clone. Answers are cached for five minutes at most.
 #[derive(Clone)]
 pub struct Dns {
-    _private: (),
+    resolver: TokioResolver,
 }
 
 impl Dns {
     /// A resolver with the configured servers, or those of the system.
     pub fn new(config: &config::Dns) -> Result<Dns, DnsError> {
-        let _ = config;
-        Ok(Dns { _private: () })
+        let mut builder = if config.servers.is_empty() {
+            TokioResolver::builder_tokio().map_err(|error| {
+                DnsError(format!("/etc/resolv.conf cannot be used ({error}); correct it or set dns.servers"))
+            })?
+        } else {
+            TokioResolver::builder_with_config(
+                servers_config(&config.servers),
+                TokioRuntimeProvider::default(),
+            )
+        };
+        tune(builder.options_mut());
+        let resolver = builder.build().map_err(|error| DnsError(format!("no resolver: {error}")))?;
+        Ok(Dns { resolver })
+    }
+
+    /// The resolver itself, cache included, for the crate that verifies signatures.
+    pub fn resolver(&self) -> &TokioResolver {
+        &self.resolver
     }
 
     /// Where a domain's mail goes.
     pub async fn mail_hosts(&self, domain: &Domain) -> Result<MailHosts, DnsError> {
-        let _ = domain;
-        Err(DnsError("not yet".into()))
+        match self.ask(domain.as_str(), RecordType::MX).await? {
+            Answer::NoDomain => Ok(MailHosts::NoDomain),
+            Answer::Records(records) => Ok(sort_mx(records)),
+            Answer::NoRecords if self.addresses(domain).await?.is_empty() => Ok(MailHosts::NoHosts),
+            Answer::NoRecords => Ok(MailHosts::Implicit),
+        }
     }
 
-    /// A and AAAA of a host; empty where there are none.
+    /// A and AAAA of a host; empty where there are none. IPv4 comes first: an IPv6 address without a PTR is what
+    /// most receivers refuse a small sender for.
     pub async fn addresses(&self, host: &Domain) -> Result<Vec<IpAddr>, DnsError> {
-        let _ = host;
-        Err(DnsError("not yet".into()))
+        let (v4, v6) =
+            tokio::join!(self.ask(host.as_str(), RecordType::A), self.ask(host.as_str(), RecordType::AAAA));
+        let found: Vec<IpAddr> = [&v4, &v6]
+            .into_iter()
+            .filter_map(|answer| answer.as_ref().ok())
+            .flat_map(Answer::records)
+            .filter_map(RData::ip_addr)
+            .collect();
+        // One family's fault does not hide what the other one found, but it does keep "there is none" from being said.
+        if found.is_empty() {
+            v4?;
+            v6?;
+        }
+        Ok(found)
     }
 
     /// TXT records, the strings of each joined; empty where there are none. `name` may have underscores.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        let _ = name;
-        Err(DnsError("not yet".into()))
+        let answer = self.ask(name, RecordType::TXT).await?;
+        let texts = answer.records().iter().filter_map(|data| match data {
+            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+            _ => None,
+        });
+        Ok(texts.collect())
     }
+
+    /// One question, with the three kinds of answer told apart. CNAMEs are followed by the resolver.
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, DnsError> {
+        // A name that DNS cannot carry cannot exist there.
+        let Ok(mut fqdn) = Name::from_ascii(name) else { return Ok(Answer::NoDomain) };
+        fqdn.set_fqdn(true);
+        match self.resolver.lookup(fqdn, kind).await {
+            Ok(lookup) => {
+                let records: Vec<RData> = lookup
+                    .answers()
+                    .iter()
+                    .filter(|record| record.record_type() == kind)
+                    .map(|record| record.data.clone())
+                    .collect();
+                Ok(if records.is_empty() { Answer::NoRecords } else { Answer::Records(records) })
+            }
+            Err(error) => denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {error}"))),
+        }
+    }
+}
+
+impl std::fmt::Debug for Dns {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Dns")
+    }
+}
+
+enum Answer {
+    Records(Vec<RData>),
+    NoRecords,
+    NoDomain,
+}
+
+impl Answer {
+    fn records(&self) -> &[RData] {
+        match self {
+            Answer::Records(records) => records,
+            Answer::NoRecords | Answer::NoDomain => &[],
+        }
+    }
+}
+
+fn servers_config(servers: &[SocketAddr]) -> ResolverConfig {
+    let servers = servers.iter().map(|server| {
+        let (mut udp, mut tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+        udp.port = server.port();
+        tcp.port = server.port();
+        NameServerConfig::new(server.ip(), true, vec![udp, tcp])
+    });
+    ResolverConfig::from_parts(None, Vec::new(), servers.collect())
+}
+
+fn tune(options: &mut ResolverOpts) {
+    options.timeout = TRY;
+    // The crate counts the tries that follow the first one.
+    options.attempts = 1;
+    options.positive_max_ttl = Some(MAX_TTL);
+    options.negative_max_ttl = Some(MAX_TTL);
+    // Mail goes by DNS alone: /etc/hosts would send a domain's letters to whatever the host calls by that name.
+    options.use_hosts_file = ResolveHosts::Never;
+}
+
+/// A denial (NXDOMAIN, no such records) is an answer; everything else is a fault.
+fn denial(error: &NetError) -> Option<Answer> {
+    let NetError::Dns(WireError::NoRecordsFound(none)) = error else { return None };
+    match none.response_code {
+        ResponseCode::NXDomain => Some(Answer::NoDomain),
+        ResponseCode::NoError => Some(Answer::NoRecords),
+        _ => None,
+    }
+}
+
+/// RFC 7505: a null MX is a single record with the root as its host. Hosts that are no host names are dropped: they
+/// come from strangers and go into logs and look-ups.
+fn sort_mx(records: Vec<RData>) -> MailHosts {
+    let mut hosts = Vec::new();
+    let mut roots = 0;
+    for data in &records {
+        let RData::MX(mx) = data else { continue };
+        if mx.exchange.is_root() {
+            roots += 1;
+        } else if let Some(host) = host_name(&mx.exchange) {
+            hosts.push(Mx { preference: mx.preference, host });
+        }
+    }
+    hosts.sort_by(|a, b| (a.preference, &a.host).cmp(&(b.preference, &b.host)));
+    match hosts.is_empty() {
+        false => MailHosts::Mx(hosts),
+        true if roots == records.len() => MailHosts::NullMx,
+        true => MailHosts::NoHosts,
+    }
+}
+
+fn host_name(name: &Name) -> Option<Domain> {
+    let plain = |label: &[u8]| label.iter().all(|&c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+    if !name.iter().all(plain) {
+        return None;
+    }
+    Domain::parse(name.to_ascii().trim_end_matches('.')).ok()
 }

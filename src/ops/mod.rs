@@ -1,1 +1,27 @@
-//! ops
+//! What the owner does by hand: addresses on the server, keys at home, and the trial of it all.
+
+pub mod address;
+pub mod key;
+pub mod records;
+pub mod trial;
+
+use crate::error::{Exit, Failure};
+use std::io::{ErrorKind, Write};
+
+/// Prints a result. A reader that went away (`| head`) has seen enough; that is no failure.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::IoErr, format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a result as JSON, for programs.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+    print(&format!("{text}\n"))
+}

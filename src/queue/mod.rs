@@ -1,11 +1,26 @@
 //! The queue: entries with one commit point, their schedule, and the log of what was seen.
+//!
+//! Every state on disk, and how it is recovered, is in `docs/states.md`.
 
-use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::envelope::Envelope;
 use crate::smtp::Door;
 use crate::store::{StoreError, letter::Spill};
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+mod disk;
+mod entry;
+mod format;
+mod seen;
+#[cfg(test)]
+mod tests;
+
+use disk::{Disk, Found};
+pub use entry::{Entry, EntryId, RecipientState, State};
+use seen::{Log, Marks, Rewrite};
 
 /// A new entry, to be committed.
 #[derive(Clone, Debug)]
@@ -18,7 +33,9 @@ pub struct NewEntry {
     pub envelope: Envelope,
     /// What makes a repeat recognizable, for submissions.
     pub once: Option<Once>,
-    /// The text for the `Received` field's `from … by …`, already written by the connection (complete field, CRLF).
+    /// Whether its copies here go to the directories for junk.
+    pub junk: bool,
+    /// The `Received` field, already written by the connection (complete, with CRLF); it is put in front of the head.
     pub received: Vec<u8>,
 }
 
@@ -49,24 +66,57 @@ pub enum Seen {
 /// The queue below `state_dir`. Cheap to clone; calls block.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    _inner: Arc<()>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    disk: Disk,
+    marks: Arc<Mutex<Marks>>,
+    log: Mutex<Log>,
+    /// What was committed since somebody asked.
+    fresh: Mutex<Vec<EntryId>>,
 }
 
 impl Queue {
-    /// Opens, recovers (docs/states.md), rebuilds the seen log from the entries.
+    /// Opens, recovers (docs/states.md), rebuilds the seen log from the entries. Only one process at a time can have
+    /// it open.
     pub fn open(state_dir: &Path) -> Result<Queue, StoreError> {
-        let _ = state_dir;
-        Ok(Queue { _inner: Arc::new(()) })
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Queue::open_at(state_dir, i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    /// `now` decides which marks are too old to keep.
+    fn open_at(state_dir: &Path, now: i64) -> Result<Queue, StoreError> {
+        let disk = Disk::open(state_dir)?;
+        let mut seen = Rewrite::begin(state_dir, now)?;
+        for done in disk.half_removed()? {
+            seen.add(&done.id, done.arrived, done.once.as_ref())?;
+        }
+        for id in disk.entries()? {
+            recover(&disk, &mut seen, &id)?;
+        }
+        let (log, marks) = seen.finish()?;
+        disk.clear_removed()?;
+        let (marks, log) = (Arc::new(Mutex::new(marks)), Mutex::new(log));
+        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, fresh: Mutex::default() }) })
     }
 
     /// Looks the marks up and claims them for this connection. `now` is Unix time in seconds.
     pub fn claim(&self, once: &Once, now: i64) -> Result<(Seen, Option<Claim>), StoreError> {
-        let _ = (once, now);
-        Ok((Seen::New, None))
+        let mut marks = lock(&self.inner.marks);
+        marks.forget_old(now);
+        Ok(match marks.look_up(once, now) {
+            Seen::New => {
+                marks.hold(once);
+                (Seen::New, Some(Claim { once: Some(once.clone()), marks: self.inner.marks.clone() }))
+            }
+            known => (known, None),
+        })
     }
 
-    /// Commits an entry: message (`head` and `body`), envelope, fsync, `RENAME_NOREPLACE`, both parents fsynced. This is
-    /// the one commit point.
+    /// Commits an entry: message (`received`, `head` and `body`), envelope, fsync, `RENAME_NOREPLACE`, both parents
+    /// fsynced. This is the one commit point. From here on the entry is the relay's, local recipients too: wake it.
     pub fn commit(
         &self,
         entry: NewEntry,
@@ -74,47 +124,113 @@ impl Queue {
         body: &Spill,
         claim: Option<Claim>,
     ) -> Result<EntryId, StoreError> {
-        let _ = (entry, head, body, claim);
-        Err(StoreError::Unsafe("not yet".into()))
+        match self.inner.disk.commit(&entry, head, body) {
+            Ok(id) => {
+                lock(&self.inner.marks).commit(&id, entry.arrived, entry.once.as_ref());
+                lock(&self.inner.fresh).push(id.clone());
+                Ok(id)
+            }
+            Err(fault) => {
+                if let (true, Some(claim)) = (fault.maybe_committed, claim) {
+                    // It may come back at the next start: until then a repeat must not be queued beside it.
+                    claim.keep();
+                }
+                Err(fault.error)
+            }
+        }
     }
+
+    /// The entries that were committed since the last call.
+    pub fn take_fresh(&self) -> Vec<EntryId> {
+        std::mem::take(&mut lock(&self.inner.fresh))
+    }
+
+    /// The entries there are, oldest first.
+    pub fn entries(&self) -> Result<Vec<EntryId>, StoreError> {
+        self.inner.disk.entries()
+    }
+
+    /// One entry, or none if it is no longer there. A damaged one is set aside with a log line, and is none.
+    pub fn load(&self, id: &EntryId) -> Result<Option<Entry>, StoreError> {
+        match self.inner.disk.load(id)? {
+            Found::Entry(entry) => Ok(Some(*entry)),
+            Found::Nothing => Ok(None),
+            Found::Damaged { why, .. } => {
+                self.inner.disk.set_aside(id, &why)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// The message of an entry.
+    pub fn open_message(&self, id: &EntryId) -> Result<File, StoreError> {
+        self.inner.disk.open_message(id)
+    }
+
+    /// Makes the recipients' states durable. An entry in which nobody is pending is removed.
+    pub fn record(&self, entry: &Entry) -> Result<(), StoreError> {
+        if entry.is_finished() { self.remove(entry) } else { self.inner.disk.record(entry) }
+    }
+
+    /// Removes an entry, whatever its recipients' states: from the rename on it is gone; its marks are in the log
+    /// before its files are.
+    pub fn remove(&self, entry: &Entry) -> Result<(), StoreError> {
+        self.inner.disk.retire(&entry.id)?;
+        lock(&self.inner.marks).finish(&entry.id);
+        if let Some(once) = &entry.once
+            && let Err(error) = lock(&self.inner.log).append(&entry.id, entry.arrived, once)
+        {
+            // The entry is out of the queue; its files stay, so that the next start finds the marks in them.
+            tracing::error!(id = %entry.id, %error, "the marks of a finished entry go to the log at the next start");
+            return Ok(());
+        }
+        self.inner.disk.discard(&entry.id);
+        Ok(())
+    }
+}
+
+fn recover(disk: &Disk, seen: &mut Rewrite, id: &EntryId) -> Result<(), StoreError> {
+    match disk.load(id) {
+        Ok(Found::Entry(entry)) => {
+            seen.add(id, entry.arrived, entry.once.as_ref())?;
+            seen.marks.commit(id, entry.arrived, None);
+        }
+        Ok(Found::Nothing) => {}
+        Ok(Found::Damaged { why, once }) => {
+            // What it spent stays spent, although it cannot be delivered.
+            seen.add(id, id.arrived(), once.as_deref())?;
+            disk.set_aside(id, &why)?;
+        }
+        Err(error) => {
+            tracing::error!(%id, %error, "a queue entry cannot be read; it stays for the next start")
+        }
+    }
+    Ok(())
+}
+
+/// A panic elsewhere left the data whole: every change to it is one step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Marks held by one connection; dropping it without a commit gives them back.
 #[derive(Debug)]
 pub struct Claim {
-    _private: (),
+    once: Option<Once>,
+    marks: Arc<Mutex<Marks>>,
 }
 
-/// An entry's name: time and randomness, safe as a file name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EntryId(pub String);
-
-/// How far a recipient is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecipientState {
-    /// Who.
-    pub recipient: Recipient,
-    /// How far.
-    pub state: State,
+impl Claim {
+    /// Holds the marks until the process ends.
+    fn keep(mut self) {
+        self.once = None;
+    }
 }
 
-/// A recipient's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "is")]
-pub enum State {
-    /// Still to be delivered; the last reason, if it was tried.
-    Pending {
-        /// Why the last attempt failed.
-        reason: Option<String>,
-    },
-    /// Delivered, into a directory here or to the host that said so.
-    Delivered {
-        /// Where to, and the reply.
-        to: String,
-    },
-    /// Given up; the bounce is made before this is recorded.
-    Failed {
-        /// Why.
-        reason: String,
-    },
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(once) = &self.once {
+            lock(&self.marks).give_back(once);
+        }
+    }
 }

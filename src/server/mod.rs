@@ -1,1 +1,15 @@
-//! server
+//! The server: listeners with their budgets, and one connection from greeting to close.
+
+mod allowed;
+mod budget;
+mod connection;
+mod house;
+mod listeners;
+mod mx;
+mod parcel;
+mod recipients;
+mod replies;
+pub mod serve;
+mod shield;
+mod submission;
+mod trace;

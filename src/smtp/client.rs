@@ -1,7 +1,14 @@
 //! The client's session: one transaction, one outcome per recipient, pipelined where the server allows it.
 
-use super::reply::Reply;
+mod compose;
+mod offers;
+
+use super::reply::reader::ReplyReader;
+use super::reply::{Reply, printable};
 use crate::mail::envelope::Envelope;
+use offers::Offers;
+use std::collections::VecDeque;
+use std::time::Duration;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
@@ -51,40 +58,417 @@ pub enum Step {
     Done(Outcome),
 }
 
+/// How much of the server's words stands in a sentence of ours.
+const QUOTE: usize = 200;
+
 /// One transaction's machine.
 #[derive(Debug)]
 pub struct Client {
-    _request: Request,
+    request: Request,
+    reader: ReplyReader,
+    stage: Stage,
+    out: Vec<u8>,
+    offers: Offers,
+    server: Option<String>,
+    /// Commands still to be written.
+    unsent: VecDeque<Verb>,
+    /// Commands written and not answered.
+    unanswered: VecDeque<Verb>,
+    recipients: Vec<Progress>,
+    dot_sent: bool,
+    replies: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Greeting,
+    Ehlo,
+    Helo,
+    Envelope,
+    /// 354 came; whether the driver was told.
+    Message {
+        told: bool,
+    },
+    Dot,
+    /// 354 came though no recipient was accepted; the dot alone ends that.
+    LoneDot,
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Mail,
+    Rcpt(usize),
+    Data,
+}
+
+#[derive(Clone, Debug)]
+enum Progress {
+    Open,
+    /// RCPT was answered with 2xx; what counts is the reply to the dot.
+    Taken,
+    Settled(Fate),
 }
 
 impl Client {
     /// A machine that waits for the greeting.
     pub fn new(request: Request) -> Client {
-        Client { _request: request }
+        let recipients = vec![Progress::Open; request.envelope.recipients.len()];
+        Client {
+            request,
+            reader: ReplyReader::default(),
+            stage: Stage::Greeting,
+            out: Vec::new(),
+            offers: Offers::default(),
+            server: None,
+            unsent: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            recipients,
+            dot_sent: false,
+            replies: 0,
+        }
     }
 
     /// Takes bytes that were read.
     pub fn feed(&mut self, bytes: &[u8]) {
-        let _ = bytes;
+        self.reader.feed(bytes);
+        while self.stage != Stage::Over {
+            match self.reader.next_reply() {
+                Ok(Some(reply)) => self.take(reply),
+                Ok(None) => return,
+                Err(fault) => self.end(Fate::Deferred(fault.0)),
+            }
+        }
     }
 
     /// The connection ended, failed or timed out: `why` in words. The next steps lead to `Done`.
     pub fn lost(&mut self, why: &str) {
-        let _ = why;
+        let what = match self.stage {
+            Stage::Message { .. } => "while the message was being sent".to_owned(),
+            _ => format!("while waiting for {}", self.awaited()),
+        };
+        self.end(Fate::Deferred(format!("{why}, {what}")));
     }
 
-    /// The name that the server calls itself in its greeting; known once `MAIL` was written.
+    /// The final dot is about to be written: from here on the server may have the message. A driver that writes the
+    /// message in pieces says so before the last one; the step after `SendMessage` implies it.
+    pub fn dot_begun(&mut self) {
+        if matches!(self.stage, Stage::Message { .. }) {
+            self.dot_sent = true;
+            self.stage = Stage::Dot;
+        }
+    }
+
+    /// Whether all fates are settled. When this comes true while something is written, the rest must not be sent, least
+    /// of all the dot: the server has answered before it was asked.
+    pub fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// How many whole replies have come: when it grows, the wait of `timeout` begins anew.
+    pub fn replies(&self) -> u64 {
+        self.replies
+    }
+
+    /// The name that the server calls itself in its greeting; known from `MAIL` to the end of the transaction.
     pub fn server_name(&self) -> Option<&str> {
-        None
+        match self.stage {
+            Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::Over => None,
+            _ => self.server.as_deref(),
+        }
     }
 
     /// The next action.
     pub fn step(&mut self) -> Step {
-        Step::Done(Outcome { fates: Vec::new(), dot_sent: false })
+        if !self.out.is_empty() {
+            return Step::Write(std::mem::take(&mut self.out));
+        }
+        match &mut self.stage {
+            Stage::Message { told } if !*told => {
+                *told = true;
+                Step::SendMessage
+            }
+            Stage::Over => Step::Done(self.outcome()),
+            _ => {
+                self.dot_begun();
+                Step::Read
+            }
+        }
     }
 
-    /// How long to wait for the reply that is due (RFC 5321 section 4.5.3.2).
-    pub fn timeout(&self) -> std::time::Duration {
-        std::time::Duration::from_secs(300)
+    /// How long to wait for the reply that is due, or in the message for a block to be taken (RFC 5321 section
+    /// 4.5.3.2).
+    pub fn timeout(&self) -> Duration {
+        let minutes = match self.stage {
+            Stage::Dot | Stage::LoneDot => 10,
+            Stage::Message { .. } => 3,
+            Stage::Envelope if self.unanswered.front() == Some(&Verb::Data) => 2,
+            _ => 5,
+        };
+        Duration::from_secs(60 * minutes)
+    }
+
+    fn take(&mut self, reply: Reply) {
+        self.replies += 1;
+        if reply.code == 421 {
+            let fate = self.verdict(reply);
+            return self.end(fate);
+        }
+        match self.stage {
+            Stage::Greeting => self.greeted(reply),
+            Stage::Ehlo | Stage::Helo => self.helloed(reply),
+            Stage::Envelope => self.envelope_answered(reply),
+            Stage::Message { .. } => {
+                let fate = self.verdict(reply);
+                self.end(fate);
+            }
+            Stage::Dot => {
+                let fate = match reply.code {
+                    200..300 => Fate::Accepted(reply),
+                    _ => self.verdict(reply),
+                };
+                self.quit(fate);
+            }
+            Stage::LoneDot => self.quit(Fate::Deferred("no recipient was accepted".into())),
+            Stage::Over => {}
+        }
+    }
+
+    fn greeted(&mut self, reply: Reply) {
+        if reply.code != 220 {
+            let fate = self.verdict(reply);
+            return self.quit(fate);
+        }
+        self.server = Some(reply.text.split_ascii_whitespace().next().unwrap_or_default().to_owned());
+        self.hello("EHLO", Stage::Ehlo);
+    }
+
+    fn helloed(&mut self, reply: Reply) {
+        match (self.stage, reply.code) {
+            (Stage::Ehlo, 200..300) => {
+                self.offers = Offers::of(&reply);
+                self.begin();
+            }
+            (Stage::Helo, 200..300) => self.begin(),
+            // RFC 5321 section 3.2: who does not know EHLO may know HELO.
+            (Stage::Ehlo, 500..) => self.hello("HELO", Stage::Helo),
+            _ => {
+                let fate = self.verdict(reply);
+                self.quit(fate);
+            }
+        }
+    }
+
+    fn hello(&mut self, verb: &str, stage: Stage) {
+        self.out.extend_from_slice(format!("{verb} {}\r\n", self.request.helo).as_bytes());
+        self.stage = stage;
+    }
+
+    /// The server is ready; what it cannot take is refused here, in its name.
+    fn begin(&mut self) {
+        if let Some(refusal) = self.refusal() {
+            return self.quit(Fate::Refused(refusal));
+        }
+        self.unsent.push_back(Verb::Mail);
+        for (n, recipient) in self.request.envelope.recipients.iter().enumerate() {
+            if recipient.address.needs_smtputf8() && !self.offers.smtputf8 {
+                self.recipients[n] = Progress::Settled(Fate::Refused(no_smtputf8()));
+            } else {
+                self.unsent.push_back(Verb::Rcpt(n));
+            }
+        }
+        let refused = self.request.envelope.recipients.len() + 1 - self.unsent.len();
+        if self.unsent.len() == 1 || (refused > 0 && self.request.all_or_none) {
+            return self.quit(none_of_all());
+        }
+        self.unsent.push_back(Verb::Data);
+        self.stage = Stage::Envelope;
+        self.write();
+    }
+
+    fn refusal(&self) -> Option<Reply> {
+        let sender = &self.request.envelope.sender;
+        let utf8 = sender.smtputf8 || sender.path.address().is_some_and(|address| address.needs_smtputf8());
+        if let Some(limit) = self.offers.size.flatten().filter(|limit| self.request.size > *limit) {
+            let size = self.request.size;
+            let text = format!("the letter has {size} octets, and this server takes at most {limit}");
+            return Some(Reply::new(552, 3, 4, text));
+        }
+        if self.request.eight_bit && !self.offers.eight_bit {
+            return Some(Reply::new(
+                554,
+                6,
+                3,
+                "the letter has 8-bit text, and this server does not offer 8BITMIME",
+            ));
+        }
+        (utf8 && !self.offers.smtputf8).then(no_smtputf8)
+    }
+
+    /// Whether MAIL needs the parameter SMTPUTF8. `begin` has seen to it that it is offered then.
+    fn smtputf8(&self) -> bool {
+        let envelope = &self.request.envelope;
+        let mut addresses = envelope.sender.path.address().into_iter();
+        let mut recipients = envelope.recipients.iter().map(|recipient| &recipient.address);
+        self.offers.smtputf8
+            && (envelope.sender.smtputf8
+                || addresses.any(|address| address.needs_smtputf8())
+                || recipients.any(|address| address.needs_smtputf8()))
+    }
+
+    /// Writes the commands that may go now: all of them with PIPELINING, else one. DATA is not pipelined where one
+    /// refused recipient would make it wrong.
+    fn write(&mut self) {
+        while let Some(verb) = self.unsent.front().copied() {
+            let waits = verb == Verb::Data && self.request.all_or_none;
+            if !self.unanswered.is_empty() && (waits || !self.offers.pipelining) {
+                return;
+            }
+            if verb == Verb::Data && self.unanswered.is_empty() && !self.worth_sending() {
+                return self.quit(none_of_all());
+            }
+            let line = match verb {
+                Verb::Mail => compose::mail(&self.request, &self.offers, self.smtputf8()),
+                Verb::Rcpt(n) => compose::rcpt(&self.request.envelope.recipients[n], &self.offers),
+                Verb::Data => "DATA\r\n".to_owned(),
+            };
+            self.out.extend_from_slice(line.as_bytes());
+            self.unsent.pop_front();
+            self.unanswered.push_back(verb);
+        }
+    }
+
+    fn worth_sending(&self) -> bool {
+        let mut taken = self.recipients.iter().map(|progress| matches!(progress, Progress::Taken));
+        if self.request.all_or_none { taken.all(|taken| taken) } else { taken.any(|taken| taken) }
+    }
+
+    fn envelope_answered(&mut self, reply: Reply) {
+        match self.unanswered.front().copied() {
+            Some(Verb::Mail) => self.mail_answered(reply),
+            Some(Verb::Rcpt(n)) => self.rcpt_answered(n, reply),
+            Some(Verb::Data) => return self.data_answered(reply),
+            None => {
+                let fate = self.verdict(reply);
+                return self.end(fate);
+            }
+        }
+        self.unanswered.pop_front();
+        self.write();
+        if self.stage == Stage::Envelope && self.unsent.is_empty() && self.unanswered.is_empty() {
+            self.quit(none_of_all());
+        }
+    }
+
+    fn mail_answered(&mut self, reply: Reply) {
+        if !(200..300).contains(&reply.code) {
+            let fate = self.verdict(reply);
+            self.settle(fate);
+            self.unsent.clear();
+        }
+    }
+
+    fn rcpt_answered(&mut self, n: usize, reply: Reply) {
+        let fate = match reply.code {
+            200..300 => None,
+            // RFC 5321 section 4.5.3.1.10: an old way to say "too many at once".
+            552 => Some(Fate::Deferred(self.quoted(&reply))),
+            _ => Some(self.verdict(reply)),
+        };
+        if let Some(progress @ Progress::Open) = self.recipients.get_mut(n) {
+            *progress = fate.map_or(Progress::Taken, Progress::Settled);
+        }
+    }
+
+    fn data_answered(&mut self, reply: Reply) {
+        match (reply.code, self.worth_sending()) {
+            (354, true) => {
+                self.unanswered.pop_front();
+                self.stage = Stage::Message { told: false };
+            }
+            (354, false) => {
+                self.unanswered.pop_front();
+                self.out.extend_from_slice(b".\r\n");
+                self.stage = Stage::LoneDot;
+            }
+            _ => {
+                let fate = self.verdict(reply);
+                self.quit(fate);
+            }
+        }
+    }
+
+    /// What a reply that is not the hoped for one means: 5xx is final, all else may pass.
+    fn verdict(&self, reply: Reply) -> Fate {
+        if reply.is_permanent() { Fate::Refused(reply) } else { Fate::Deferred(self.quoted(&reply)) }
+    }
+
+    fn quoted(&self, reply: &Reply) -> String {
+        let server = self.server.as_deref().filter(|name| !name.is_empty()).unwrap_or("the server");
+        let (what, words) = (self.answered(), printable(&reply.to_string(), QUOTE));
+        format!("{} {what}: {words}", printable(server, QUOTE))
+    }
+
+    fn answered(&self) -> String {
+        match self.stage {
+            Stage::Greeting => "greeted".to_owned(),
+            Stage::Message { .. } => "answered before the message was sent".to_owned(),
+            _ => format!("answered {}", self.awaited().trim_start_matches("the reply to ")),
+        }
+    }
+
+    fn awaited(&self) -> String {
+        let to = match (self.stage, self.unanswered.front()) {
+            (Stage::Greeting, _) => return "the greeting".to_owned(),
+            (Stage::Ehlo, _) => "EHLO",
+            (Stage::Helo, _) => "HELO",
+            (Stage::Envelope, Some(Verb::Mail)) => "MAIL FROM",
+            (Stage::Envelope, Some(Verb::Rcpt(_))) => "RCPT TO",
+            (Stage::Envelope, Some(Verb::Data)) => "DATA",
+            (Stage::Envelope | Stage::Over, _) => "nothing",
+            (Stage::Message { .. } | Stage::Dot | Stage::LoneDot, _) => "the final dot",
+        };
+        format!("the reply to {to}")
+    }
+
+    /// Gives `fate` to all recipients that have none yet.
+    fn settle(&mut self, fate: Fate) {
+        for progress in &mut self.recipients {
+            if !matches!(progress, Progress::Settled(_)) {
+                *progress = Progress::Settled(fate.clone());
+            }
+        }
+    }
+
+    /// Ends in good manners.
+    fn quit(&mut self, fate: Fate) {
+        self.end(fate);
+        self.out.extend_from_slice(b"QUIT\r\n");
+    }
+
+    /// Ends with nothing more to say. Fates that are settled stay.
+    fn end(&mut self, fate: Fate) {
+        self.settle(fate);
+        self.out.clear();
+        self.stage = Stage::Over;
+    }
+
+    fn outcome(&self) -> Outcome {
+        let fate = |progress: &Progress| match progress {
+            Progress::Settled(fate) => fate.clone(),
+            Progress::Open | Progress::Taken => Fate::Deferred("the session ended early".into()),
+        };
+        Outcome { fates: self.recipients.iter().map(fate).collect(), dot_sent: self.dot_sent }
     }
 }
+
+fn no_smtputf8() -> Reply {
+    Reply::new(553, 6, 7, "the letter needs SMTPUTF8, and this server does not offer it")
+}
+
+fn none_of_all() -> Fate {
+    Fate::Deferred("not sent, because other recipients of the same letter were not accepted".into())
+}
+
+#[cfg(test)]
+mod tests;

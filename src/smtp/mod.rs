@@ -5,6 +5,7 @@ pub mod command;
 pub mod data;
 pub mod reply;
 pub mod server;
+pub mod xtext;
 
 /// Which door a connection came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

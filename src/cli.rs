@@ -1,0 +1,406 @@
+//! The command line: argv becomes a value, and the help teaches.
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use pillarbox::config::Sources;
+use pillarbox::error::{Exit, Failure};
+use pillarbox::ops::trial;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A personal mail system in one program.
+///
+/// On a small server, `pillarbox serve` takes the letters that strangers bring and keeps them until they are
+/// collected. On your own machine, `pillarbox sendmail` signs and submits what you write, and `pillarbox pull`
+/// brings everything home. An address is a directory; the key that signs your letters is what lets you send them.
+///
+/// To see all of it at work on this machine, without touching anything: pillarbox try
+#[derive(Debug, Parser)]
+#[command(name = "pillarbox", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    sources: SourceArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+struct SourceArgs {
+    /// The configuration file [default: $PILLARBOX_CONFIG, else /etc/pillarbox/server.toml for the server's
+    /// commands and ~/.config/pillarbox/home.toml for those at home]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one configuration key, as in -o limits.recipients=50; may be repeated
+    #[arg(short = 'o', global = true, value_name = "KEY=VALUE")]
+    option: Vec<String>,
+}
+
+/// The programs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows the whole system at work on loopback, in a temporary directory
+    ///
+    /// Starts a name server, a mail server and a stranger's mail server as child processes, makes an address and
+    /// keys with the same commands that you would use, shows the eight cases (who may send what to whom, through
+    /// which door), and sends one letter each way. Nothing outside of the temporary directory is touched.
+    ///
+    /// Example: pillarbox try --keep
+    Try(trial::Options),
+
+    /// Runs the server: strangers' door, the owner's door, and the queue
+    ///
+    /// Needs no configuration: it serves the domains that have a directory under /var/mail. `mkdir` (or
+    /// `pillarbox address add`) makes an address at once, without a reload. SIGTERM finishes what is in hand.
+    ///
+    /// Example: pillarbox serve -o hostname=mx.example.org
+    Serve,
+
+    /// The server's end of ssh: the owner's submissions and pulls, and nothing else
+    ///
+    /// Stands in authorized_keys as a forced command, tied to the domains and addresses that it names:
+    ///
+    /// command="pillarbox gate example.org",restrict ssh-ed25519 AAAA…
+    Gate {
+        /// The verb (submit, export), then domains and addresses; without a verb the last word of
+        /// SSH_ORIGINAL_COMMAND counts
+        #[arg(value_name = "VERB|DOMAIN|ADDRESS")]
+        args: Vec<String>,
+    },
+
+    /// Makes, lists and removes addresses on the server
+    #[command(subcommand)]
+    Address(AddressCommand),
+
+    /// Makes and shows the keys that sign your letters, at home
+    #[command(subcommand)]
+    Key(KeyCommand),
+
+    /// Submits one letter, with the flags that mail programs pass to sendmail
+    ///
+    /// Reads the letter from standard input, completes its header, signs and seals it, and hands it to your server.
+    /// Called by the name `sendmail` (a link to pillarbox) it does the same. Options of pillarbox itself stand in
+    /// front of the word `sendmail`, since sendmail has an -o of its own.
+    ///
+    /// Example: pillarbox sendmail -t < letter
+    Sendmail {
+        /// sendmail's own flags and the recipients
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAG|RECIPIENT")]
+        args: Vec<OsString>,
+    },
+
+    /// Brings the letters home
+    ///
+    /// Every letter is durable here before the server removes it; run it by hand or from a timer.
+    ///
+    /// Example: pillarbox pull me@example.org
+    Pull {
+        /// Only these addresses (all of them, if none is named)
+        #[arg(value_name = "ADDRESS")]
+        addresses: Vec<String>,
+    },
+
+    /// Submits the letters that wait in the outbox
+    ///
+    /// Example: pillarbox flush
+    Flush,
+
+    /// Flushes the outbox, then pulls
+    ///
+    /// Example: pillarbox sync
+    Sync,
+
+    /// Shows the letters that wait at home
+    #[command(subcommand)]
+    Outbox(OutboxCommand),
+
+    /// Writes a completion script for a shell
+    ///
+    /// Example: pillarbox completions bash > ~/.local/share/bash-completion/completions/pillarbox
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+
+    /// Writes the manual page, of everything or of one command
+    ///
+    /// Example: pillarbox man pull | man -l -
+    Man {
+        /// The command, for instance: address add
+        command: Vec<String>,
+    },
+
+    /// The name server of `try`.
+    #[command(hide = true)]
+    TryDns {
+        /// The zone, in master file format.
+        #[arg(long)]
+        zone: PathBuf,
+    },
+}
+
+/// `address …`
+#[derive(Debug, Subcommand)]
+pub enum AddressCommand {
+    /// Makes an address, or a second name for one
+    ///
+    /// The first address of a domain also becomes its postmaster and abuse. Warns when a DKIM selector of that name is
+    /// published, since its key may then send as this address.
+    ///
+    /// Example: pillarbox address add blog@example.org --alias-of me@example.org
+    Add {
+        /// The address (`*@example.org` takes whatever no other address takes)
+        address: String,
+        /// The address that it is another name for
+        #[arg(long, value_name = "ADDRESS")]
+        alias_of: Option<String>,
+    },
+    /// Lists the addresses, their aliases and topics, and how many letters wait
+    ///
+    /// Example: pillarbox address list --json
+    List {
+        /// Only this domain
+        domain: Option<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes an address or an alias; refuses while letters wait
+    ///
+    /// Example: pillarbox address remove blog@example.org
+    Remove {
+        /// The address
+        address: String,
+    },
+}
+
+/// `key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Makes an address's keys and prints the DNS records to publish
+    ///
+    /// Writes an RSA key and an Ed25519 key as PEM files beside your mail; an existing file is never overwritten. The
+    /// records are printed as a zone file, with the same on one line in its comments.
+    ///
+    /// Example: pillarbox key new me@example.org
+    New {
+        /// The address
+        address: String,
+        /// The selector [default: the address's local part]
+        #[arg(long)]
+        selector: Option<String>,
+        /// Makes the RSA key only
+        #[arg(long)]
+        no_ed25519: bool,
+    },
+    /// Prints the DNS records of an address's keys again
+    ///
+    /// Example: pillarbox key show me@example.org
+    Show {
+        /// The address
+        address: String,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Lists the keys
+    ///
+    /// Example: pillarbox key list
+    List {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `outbox …`
+#[derive(Debug, Subcommand)]
+pub enum OutboxCommand {
+    /// Lists the letters that wait, and why
+    ///
+    /// Example: pillarbox outbox list
+    List {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+impl Cli {
+    /// Reads the command line. Help and version are printed, and then there is nothing more to do (`None`).
+    pub fn read(args: impl Iterator<Item = OsString>) -> Result<Option<Cli>, Failure> {
+        let (options, args) = split_front(args.collect());
+        match Cli::try_parse_from(args) {
+            Ok(mut cli) => {
+                cli.sources.option.splice(0..0, options);
+                Ok(Some(cli))
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+                // A reader that went away has seen enough.
+                let _ = error.print();
+                Ok(None)
+            }
+            Err(error) => Err(usage(&error)),
+        }
+    }
+
+    /// Where the configuration comes from.
+    pub fn sources(&self) -> Sources {
+        let environment = environment();
+        Sources {
+            file: self.sources.config.clone().or(environment.file),
+            overrides: self.sources.option.clone(),
+        }
+    }
+}
+
+/// The configuration's source for a program that takes no options of ours: called as `sendmail`.
+pub fn environment() -> Sources {
+    let file = std::env::var_os("PILLARBOX_CONFIG").filter(|file| !file.is_empty());
+    Sources { file: file.map(PathBuf::from), overrides: Vec::new() }
+}
+
+/// The completion script.
+pub fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "pillarbox", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+/// The manual page of the (sub)command that `path` names.
+pub fn manual(path: &[String]) -> Result<String, Failure> {
+    let mut command = Cli::command();
+    command.build();
+    let mut name = "pillarbox".to_owned();
+    for word in path {
+        let found = command.find_subcommand(word).filter(|found| !found.is_hide_set()).cloned();
+        command =
+            found.ok_or_else(|| Failure::new(Exit::Usage, format!("no such command: {name} {word}")))?;
+        name = format!("{name} {word}");
+    }
+    let mut page = Vec::new();
+    let title = name.replace(' ', "-");
+    clap_mangen::Man::new(command)
+        .title(title)
+        .render(&mut page)
+        .map_err(|error| Failure::new(Exit::IoErr, error.to_string()))?;
+    Ok(String::from_utf8_lossy(&page).into_owned())
+}
+
+/// The `-o` options in front of the command's name, and the rest of the line. clap itself would forget them where more
+/// of them stand behind the name. Behind the word `sendmail` goes a `--`: all that follows belongs to sendmail's own
+/// parser, `-oi` and `--` included.
+fn split_front(args: Vec<OsString>) -> (Vec<String>, Vec<OsString>) {
+    let mut options = Vec::new();
+    let mut rest: Vec<OsString> = Vec::new();
+    let mut args = args.into_iter().peekable();
+    rest.extend(args.next());
+    while let Some(arg) = args.next() {
+        let text = arg.to_str().unwrap_or_default().to_owned();
+        let next = args.peek().and_then(|next| next.to_str()).map(str::to_owned);
+        match (text.as_str(), next) {
+            ("-o", Some(option)) => {
+                options.push(option);
+                args.next();
+            }
+            ("--config", Some(_)) => rest.extend([Some(arg), args.next()].into_iter().flatten()),
+            ("sendmail", next) if next.as_deref() != Some("--help") => {
+                rest.extend([arg, "--".into()]);
+                break;
+            }
+            (option, _) if option.len() > 2 && option.starts_with("-o") => {
+                options.push(option.trim_start_matches("-o").trim_start_matches('=').to_owned());
+            }
+            (option, _) => {
+                rest.push(arg);
+                if !option.starts_with('-') {
+                    break;
+                }
+            }
+        }
+    }
+    rest.extend(args);
+    (options, rest)
+}
+
+/// clap's several lines as one.
+fn usage(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Failure::new(Exit::Usage, "a command is missing; `pillarbox --help` lists them");
+    }
+    let said = text.split("\n\nUsage:").next().unwrap_or(&text);
+    let said = said.split("\n\nFor more information").next().unwrap_or(said);
+    let line = said.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    Failure::new(Exit::Usage, format!("{line} (see --help)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Option<Cli>, Failure> {
+        Cli::read(line.split_whitespace().map(OsString::from))
+    }
+
+    fn sendmail_args(line: &str) -> Vec<String> {
+        match parse(line).unwrap().unwrap().command {
+            Command::Sendmail { args } => args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn all_behind_sendmail_is_its_own() {
+        assert_eq!(
+            sendmail_args("pillarbox sendmail -oi -t -f me@a.example -- you@b.example").join(" "),
+            "-oi -t -f me@a.example -- you@b.example"
+        );
+        assert_eq!(
+            sendmail_args("pillarbox -o outbox=/tmp/x --config c.toml sendmail --config -o x").join(" "),
+            "--config -o x"
+        );
+        assert!(sendmail_args("pillarbox sendmail").is_empty());
+    }
+
+    #[test]
+    fn options_in_front_of_sendmail_are_ours() {
+        let sources =
+            parse("pillarbox -o from=me@a.example --config c.toml sendmail -oi").unwrap().unwrap().sources();
+        assert_eq!(sources.file, Some("c.toml".into()));
+        assert_eq!(sources.overrides, ["from=me@a.example"]);
+    }
+
+    #[test]
+    fn options_may_stand_behind_other_commands() {
+        let sources = parse("pillarbox -o a=1 pull me@a.example -o b=2").unwrap().unwrap().sources();
+        assert_eq!(sources.overrides, ["a=1", "b=2"]);
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_64_and_one_line() {
+        for line in [
+            "pillarbox",
+            "pillarbox nonsense",
+            "pillarbox address add",
+            "pillarbox pull --frob",
+            "pillarbox try a",
+        ] {
+            let failure = parse(line).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(!failure.message.contains('\n'), "{failure}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_manual_page() {
+        assert!(manual(&[]).unwrap().contains("personal mail system"));
+        assert!(manual(&["address".into(), "add".into()]).unwrap().contains("postmaster"));
+        assert_eq!(manual(&["try-dns".into()]).unwrap_err().exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,268 @@
+//! One letter to one of the owner's servers: connect, seal for that server, transact.
+//!
+//! The servers are tried in their order. Only a server that was not sent the final dot is followed by the next one: after
+//! the dot the letter may be there, and only the same server recognizes its nonce.
+
+use crate::config::{self, Via};
+use crate::error::{Exit, Failure};
+use crate::home::outbox::Record;
+use crate::mail::address::Address;
+use crate::mail::envelope::Envelope;
+use crate::net::exchange::exchange;
+use crate::smtp::client::{Fate, Outcome, Request};
+use crate::smtp::reply::Reply;
+use crate::trust::keys::PrivateKey;
+use crate::trust::seal::{Seal, seal};
+use std::cell::Cell;
+use std::io::{self, Cursor, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::io::{AsyncRead, AsyncReadExt, Chain, ReadBuf};
+
+/// What we call ourselves: a valid EHLO that says nothing of the home machine.
+const HELO: &str = "[127.0.0.1]";
+/// Room for the seal and its signature in `SIZE=`, in octets, besides the addresses.
+const SEAL_ROOM: u64 = 1500;
+
+/// What came of one try.
+#[derive(Debug)]
+pub enum Verdict {
+    /// A server has it, and said this.
+    Accepted(String),
+    /// A server refused it for good; nobody got it.
+    Refused(Failure),
+    /// It can be tried again.
+    Waits {
+        /// Why, in one line.
+        why: String,
+        /// The server that was sent the final dot: no other one may be asked from now on.
+        bound: Option<String>,
+    },
+    /// The user pressed Ctrl-C.
+    Interrupted {
+        /// As in `Waits`.
+        bound: Option<String>,
+    },
+}
+
+/// Submits letters; keeps in mind which servers could not be reached.
+pub struct Submitter {
+    via: Via,
+    servers: Vec<String>,
+    unreachable: Vec<(String, String)>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Submitter {
+    /// Fails with 78 when the configuration names no way to a server.
+    pub fn new(config: &config::Home) -> Result<Submitter, Failure> {
+        let via = config.submit_via.clone();
+        let needs_server = match &via {
+            Via::Url(url) => url.contains("{server}"),
+            Via::Command(words) => words.iter().any(|word| word.contains("{server}")),
+        };
+        let servers = match &via {
+            _ if needs_server => config.server.clone(),
+            Via::Url(url) => vec![url.clone()],
+            Via::Command(words) => vec![words.join(" ")],
+        };
+        if servers.is_empty() {
+            let text =
+                "no server in home.toml; write: server = \"user@mail.example.org\" (an ssh destination)";
+            return Err(Failure::new(Exit::Config, text));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Failure::new(Exit::OsErr, format!("no event loop: {error}")))?;
+        Ok(Submitter { via, servers, unreachable: Vec::new(), runtime })
+    }
+
+    /// Tries the servers. What happens is told to `told`, a line each.
+    pub fn submit(
+        &mut self,
+        record: &Record,
+        letter: &[u8],
+        key: &PrivateKey,
+        told: &mut dyn Write,
+    ) -> Verdict {
+        let servers = match &record.bound {
+            Some(bound) if !self.servers.contains(bound) => {
+                let why = format!("{bound} may have the letter, but is no longer a server of home.toml");
+                return Verdict::Waits { why, bound: None };
+            }
+            Some(bound) => vec![bound.clone()],
+            None => self.servers.clone(),
+        };
+        let mut whys = Vec::new();
+        for server in servers {
+            if let Some((_, why)) = self.unreachable.iter().find(|(name, _)| *name == server) {
+                whys.push(format!("{server}: {why}"));
+                continue;
+            }
+            let _ = writeln!(told, "trying {server}");
+            let attempt =
+                Attempt { record, letter, key, greeted: Cell::new(false), dot_sent: Cell::new(false) };
+            let outcome = self.runtime.block_on(async {
+                tokio::select! {
+                    outcome = attempt.run(&self.via, &server) => Some(outcome),
+                    _ = tokio::signal::ctrl_c() => None,
+                }
+            });
+            let Some(outcome) = outcome else {
+                return Verdict::Interrupted { bound: attempt.dot_sent.get().then_some(server) };
+            };
+            match judge(&outcome, &server, &record.envelope) {
+                Verdict::Waits { why, bound: None } => {
+                    let _ = writeln!(told, "{why}");
+                    if !attempt.greeted.get() {
+                        self.unreachable.push((server, why.clone()));
+                    }
+                    whys.push(why);
+                }
+                verdict => return verdict,
+            }
+        }
+        Verdict::Waits { why: whys.join("; "), bound: None }
+    }
+}
+
+/// One letter and one server.
+struct Attempt<'a> {
+    record: &'a Record,
+    letter: &'a [u8],
+    key: &'a PrivateKey,
+    greeted: Cell<bool>,
+    dot_sent: Cell<bool>,
+}
+
+impl Attempt<'_> {
+    async fn run(&self, via: &Via, server: &str) -> Outcome {
+        let mut stream = match way::connect(via, server).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                let deferred = Fate::Deferred(error.to_string());
+                let fates = vec![deferred; self.record.envelope.recipients.len()];
+                return Outcome { fates, dot_sent: false };
+            }
+        };
+        let addresses: u64 = self.addresses().map(|address| address.to_string().len() as u64 * 3 / 2).sum();
+        let request = Request {
+            helo: HELO.to_owned(),
+            envelope: self.record.envelope.clone(),
+            size: self.letter.len() as u64 + SEAL_ROOM + addresses,
+            eight_bit: !self.letter.is_ascii(),
+            all_or_none: true,
+        };
+        exchange(&mut stream, request, |server_name| self.message(server_name)).await
+    }
+
+    /// The letter under a fresh seal for the server that greeted us.
+    fn message<'s>(&'s self, server_name: &str) -> io::Result<Sealed<'s>> {
+        self.greeted.set(true);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let path = &self.record.envelope.sender.path;
+        let sender = path.address().ok_or_else(|| io::Error::other("the letter has no sender"))?;
+        let said = Seal {
+            time: i64::try_from(now.as_secs()).unwrap_or(i64::MAX),
+            nonce: self.record.nonce.clone(),
+            server: server_name.to_owned(),
+            sender: sender.clone(),
+            recipients: self.record.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
+        };
+        let sealed = seal(self.letter, &said, self.key).map_err(io::Error::other)?;
+        Ok(Watched { inner: Cursor::new(sealed).chain(self.letter), ended: &self.dot_sent })
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = &Address> {
+        let envelope = &self.record.envelope;
+        envelope.recipients.iter().map(|recipient| &recipient.address).chain(envelope.sender.path.address())
+    }
+}
+
+type Sealed<'a> = Watched<'a, Chain<Cursor<Vec<u8>>, &'a [u8]>>;
+
+/// Remembers that a reader was read to its end: behind it comes the final dot.
+struct Watched<'a, R> {
+    inner: R,
+    ended: &'a Cell<bool>,
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Watched<'_, R> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context, into: &mut ReadBuf) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        let polled = Pin::new(&mut this.inner).poll_read(cx, into);
+        if matches!(polled, Poll::Ready(Ok(()))) && into.filled().len() == before {
+            this.ended.set(true);
+        }
+        polled
+    }
+}
+
+/// What the recipients' fates mean for the letter, which goes to all of them or to none.
+fn judge(outcome: &Outcome, server: &str, envelope: &Envelope) -> Verdict {
+    let fates = || envelope.recipients.iter().zip(&outcome.fates);
+    for (recipient, fate) in fates() {
+        if let Fate::Refused(reply) = fate {
+            let text =
+                format!("{server} refused <{}>: {}; nobody got the letter", recipient.address, shown(reply));
+            return Verdict::Refused(Failure::new(exit_of(reply), text));
+        }
+    }
+    let waits = |why: &str| {
+        let bound = outcome.dot_sent.then(|| server.to_owned());
+        Verdict::Waits { why: format!("{server}: {why}"), bound }
+    };
+    for (_, fate) in fates() {
+        if let Fate::Deferred(why) = fate {
+            return waits(why);
+        }
+    }
+    match outcome.fates.first() {
+        Some(Fate::Accepted(reply)) if outcome.fates.len() == envelope.recipients.len() => {
+            Verdict::Accepted(format!("{server}: {}", shown(reply)))
+        }
+        _ => waits("the transaction had no outcome"),
+    }
+}
+
+/// The exit status that tells a mailer why a server refused for good (RFC 3463 gives the enhanced codes).
+fn exit_of(reply: &Reply) -> Exit {
+    match (reply.enhanced, reply.code) {
+        (Some((_, 1, 1 | 3 | 6)), _) => Exit::NoUser,
+        (Some((_, 1, 2 | 10)), _) => Exit::NoHost,
+        (Some((_, 7, _)), _) | (None, 530 | 534 | 535 | 538) => Exit::NoPerm,
+        _ => Exit::Unavailable,
+    }
+}
+
+/// The server's words on one line, fit for a terminal.
+fn shown(reply: &Reply) -> String {
+    let enhanced = reply.enhanced.map(|(class, subject, detail)| format!("{class}.{subject}.{detail} "));
+    let text: String = reply.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
+    format!("{} {}{text}", reply.code, enhanced.unwrap_or_default())
+}
+
+/// Stands in for `net::transport` until it is there.
+mod way {
+    use crate::config::Via;
+    use std::io;
+    use tokio::io::{AsyncRead, AsyncWrite};
+
+    pub trait Both: AsyncRead + AsyncWrite + Unpin {}
+    impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
+
+    pub async fn connect(via: &Via, server: &str) -> io::Result<Box<dyn Both>> {
+        match via {
+            Via::Url(url) => {
+                let address = url.trim_start_matches("smtp://").replace("{server}", server);
+                Ok(Box::new(tokio::net::TcpStream::connect(address).await?))
+            }
+            Via::Command(_) => Err(io::Error::other("not yet")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

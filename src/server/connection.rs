@@ -1,0 +1,161 @@
+//! One connection: the protocol's machine says what to do next, and this loop does it.
+
+use super::allowed::Allowed;
+use super::house::House;
+use super::parcel::Parcel;
+use super::recipients::Transaction;
+use super::{mx, replies, submission};
+use crate::smtp::Door;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{Session, Settings, Step};
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+/// After the final dot, everything together: checks, look-ups, storing.
+const AFTER_THE_DOT: Duration = Duration::from_secs(60);
+/// How long a client may refuse to take our replies.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Who is at the other end, and where he came in.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The door.
+    pub door: Door,
+    /// The address; none on the Unix socket.
+    pub ip: Option<IpAddr>,
+    /// What the ssh key behind the Unix socket may send as; none: not by ssh.
+    pub allowed: Option<Allowed>,
+}
+
+/// Drives one connection to its end. Faults of the stream end it quietly: what was answered 250 is durable, and of
+/// the rest the client knows.
+pub async fn drive<S>(stream: &mut S, peer: Peer, house: Arc<House>, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = &house.config.limits;
+    let mut session = Session::new(Settings {
+        hostname: house.config.hostname.clone(),
+        door: peer.door,
+        message_size: limits.message_size,
+        recipients: limits.recipients,
+        command_timeout: Duration::from_secs(limits.command_timeout),
+    });
+    let mut transaction = Transaction::new(Arc::clone(&house), peer);
+    let mut parcel: Option<Parcel> = None;
+    let mut buffer = Vec::new();
+    loop {
+        match session.step() {
+            Step::Read => {
+                let patience = session.timeout();
+                let input = receive(stream, &mut session, &mut buffer, patience, &mut stop, parcel.is_some());
+                match input.await {
+                    Input::Bytes => session.feed(&buffer),
+                    Input::Stop => session.abort(replies::shutting_down()),
+                    Input::TimedOut => session.abort(replies::timed_out()),
+                    Input::Gone => return,
+                }
+            }
+            Step::Mail(sender) => {
+                let sender = sender.clone();
+                session.answer(transaction.mail(sender).await);
+            }
+            Step::Rcpt(recipient) => {
+                let recipient = recipient.clone();
+                session.answer(transaction.rcpt(recipient).await);
+            }
+            Step::Data => {
+                parcel = Some(Parcel::new(&transaction));
+                session.answer(replies::start_data());
+            }
+            Step::Body(slice) => {
+                if let Some(parcel) = &mut parcel {
+                    parcel.body(slice, &transaction).await;
+                }
+            }
+            Step::EndOfData(facts) => {
+                let greeting = session.greeted_as().map(|(name, esmtp)| (name.to_owned(), esmtp));
+                let done = transaction.finish(greeting, facts);
+                let reply = match parcel.take() {
+                    Some(parcel) => accept(parcel, done).await,
+                    None => replies::broken(),
+                };
+                session.answer(reply);
+            }
+            Step::Reset => {
+                transaction.reset();
+                parcel = None;
+            }
+            Step::Close => {
+                let _ = send(stream, &mut session).await;
+                let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.shutdown()).await;
+                return;
+            }
+        }
+    }
+}
+
+/// Judges and stores a letter that is whole, within its minute.
+async fn accept(parcel: Parcel, envelope: super::recipients::Finished) -> Reply {
+    let work = async {
+        match envelope.peer.door {
+            Door::Mx => mx::accept(parcel, envelope).await,
+            Door::Submission => submission::accept(parcel, envelope).await,
+        }
+    };
+    tokio::time::timeout(AFTER_THE_DOT, work).await.unwrap_or_else(|_| replies::too_slow())
+}
+
+/// What came of waiting for the client.
+enum Input {
+    Bytes,
+    Stop,
+    TimedOut,
+    Gone,
+}
+
+/// Sends what waits, then reads into `buffer`. A message in flight is finished when the server is told to stop.
+async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    session: &mut Session,
+    buffer: &mut Vec<u8>,
+    patience: Duration,
+    stop: &mut watch::Receiver<bool>,
+    in_message: bool,
+) -> Input {
+    if send(stream, session).await.is_err() {
+        return Input::Gone;
+    }
+    // Small for commands, large once a message flows: an idle connection costs 1 KiB.
+    let size = if in_message { 64 << 10 } else { 1 << 10 };
+    if buffer.capacity() > size {
+        *buffer = Vec::new();
+    }
+    buffer.clear();
+    buffer.reserve_exact(size);
+    tokio::select! {
+        biased;
+        read = tokio::time::timeout(patience, stream.read_buf(buffer)) => match read {
+            Ok(Ok(1..)) => Input::Bytes,
+            Ok(_) => Input::Gone,
+            Err(_) => Input::TimedOut,
+        },
+        _ = stop.wait_for(|stop| *stop), if !in_message => Input::Stop,
+    }
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, session: &mut Session) -> io::Result<()> {
+    let output = session.take_output();
+    if output.is_empty() {
+        return Ok(());
+    }
+    let write = async {
+        stream.write_all(&output).await?;
+        stream.flush().await
+    };
+    tokio::time::timeout(WRITE_TIMEOUT, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}

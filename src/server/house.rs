@@ -1,0 +1,93 @@
+//! What every connection shares: configuration, store, queue, resolver, the room for spills.
+
+use super::replies;
+use super::shield::blocking;
+use crate::config;
+use crate::error::{Exit, Failure};
+use crate::mail::address::{Address, Domain};
+use crate::net::dns::Dns;
+use crate::queue::Queue;
+use crate::smtp::reply::Reply;
+use crate::store::StoreError;
+use crate::store::letter::SpillRoom;
+use crate::store::tree::{Lookup, Store};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Octets of a body that are kept in memory before the spill goes to a file.
+const SPILL_EACH: usize = 256 << 10;
+/// Octets that all bodies together keep in memory.
+const SPILL_ALL: usize = 8 << 20;
+
+/// Shared by all connections.
+pub struct House {
+    pub config: config::Server,
+    /// `config.hostname`, which is a name that DNS could carry.
+    pub name: Domain,
+    pub store: Store,
+    pub queue: Queue,
+    pub dns: Dns,
+    pub room: Arc<SpillRoom>,
+    /// Wakes the relay when something was queued.
+    pub wake_relay: Arc<tokio::sync::Notify>,
+    letters: AtomicU64,
+}
+
+impl House {
+    /// Opens everything below `state_dir` and the store.
+    pub fn open(config: config::Server) -> Result<House, Failure> {
+        let state = &config.state_dir;
+        let fault = |error: StoreError| Failure::new(Exit::TempFail, error.to_string());
+        let name = Domain::parse(&config.hostname).map_err(|error| {
+            let text = format!("hostname: {error}; set it to this server's full name, mx.example.org");
+            Failure::new(Exit::Config, text)
+        })?;
+        let queue = Queue::open(state).map_err(fault)?;
+        let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
+        let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+        let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
+        let wake_relay = Arc::default();
+        Ok(House { config, name, store, queue, dns, room, wake_relay, letters: AtomicU64::new(0) })
+    }
+
+    /// An id for a letter, for `Received`, the log and the reply: the time and a count.
+    pub fn new_id(&self) -> String {
+        let micros = unix_time().as_micros() as u64;
+        format!("{micros:x}{:02x}", self.letters.fetch_add(1, Ordering::Relaxed) & 0xff)
+    }
+
+    /// Looks an address up, with the reply to a fault.
+    pub async fn find(self: &Arc<House>, address: &Address) -> Result<Lookup, Reply> {
+        let (house, address) = (Arc::clone(self), address.clone());
+        blocking(move || house.store.find(&address).map_err(|error| fault(&error))).await
+    }
+
+    /// Whether a domain is ours, with the reply to a fault.
+    pub async fn is_ours(self: &Arc<House>, domain: &Domain) -> Result<bool, Reply> {
+        let (house, domain) = (Arc::clone(self), domain.clone());
+        blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
+    }
+
+    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too.
+    pub async fn room_in_state(self: &Arc<House>) -> Result<(), Reply> {
+        let house = Arc::clone(self);
+        blocking(move || {
+            let least = house.config.limits.free_space;
+            house.store.dead_letter()?.check_writable(least)
+        })
+        .await
+        .map_err(|error: StoreError| fault(&error))
+    }
+}
+
+/// The reply to a fault of the store, which is also logged with its words.
+pub fn fault(error: &StoreError) -> Reply {
+    tracing::warn!(%error, "store");
+    replies::store_fault(error)
+}
+
+/// Time since 1970.
+pub fn unix_time() -> std::time::Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}

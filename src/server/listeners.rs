@@ -1,0 +1,82 @@
+//! The sockets: bound first (they may need root), served later.
+
+use crate::config;
+use crate::error::{Exit, Failure};
+use crate::smtp::Door;
+use std::fs;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+/// Strangers come in bursts; a short queue costs them seconds.
+const BACKLOG: i32 = 1024;
+
+/// Bound sockets, each with its door.
+#[derive(Debug)]
+pub struct Listeners {
+    pub tcp: Vec<(Door, TcpListener)>,
+}
+
+impl Listeners {
+    /// Binds every configured address. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::` stand side by side.
+    pub fn bind(listen: &config::Listen) -> Result<Listeners, Failure> {
+        for address in listen.submission.iter().filter(|address| !address.ip().is_loopback()) {
+            let text = "the submission door listens on loopback only; the owner comes in by ssh";
+            return Err(Failure::new(Exit::Config, format!("listen.submission {address}: {text}")));
+        }
+        let doors = [(Door::Mx, &listen.mx), (Door::Submission, &listen.submission)];
+        let mut tcp = Vec::new();
+        for (door, addresses) in doors {
+            for address in addresses {
+                let listener = bind_tcp(*address).map_err(|error| bind_failure(door, *address, &error))?;
+                tcp.push((door, listener));
+            }
+        }
+        Ok(Listeners { tcp })
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn bind_failure(door: Door, address: SocketAddr, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program listens there; see `ss -ltnp`",
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root (with `user` set) or AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; see `ip address`",
+        _ => "see `listen` in server.toml",
+    };
+    let key = if door == Door::Mx { "listen.mx" } else { "listen.submission" };
+    Failure::new(Exit::OsErr, format!("{key} {address}: {error}; {remedy}"))
+}
+
+/// Binds the socket that `gate submit` bridges to: 0600 before its name appears, so that there is no moment in which
+/// others could connect. A socket of an earlier run is replaced (the queue's lock says that it is dead).
+pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
+    let failure = |error: io::Error| Failure::new(Exit::OsErr, format!("{}: {error}", path.display()));
+    let staged = path.with_extension("new");
+    match fs::remove_file(&staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&staged).map_err(failure)?;
+    fs::set_permissions(&staged, fs::Permissions::from_mode(0o600)).map_err(failure)?;
+    fs::rename(&staged, path).map_err(failure)?;
+    listener.set_nonblocking(true).map_err(failure)?;
+    Ok(listener)
+}

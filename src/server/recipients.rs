@@ -1,0 +1,281 @@
+//! A transaction up to DATA: the eight cases, recipient by recipient, and what the store and DNS say of each.
+
+use super::connection::Peer;
+use super::house::{House, fault};
+use super::replies;
+use super::shield::blocking;
+use crate::mail::address::{Address, Domain, Host};
+use crate::mail::envelope::{Envelope, Recipient, Sender};
+use crate::net::dns::MailHosts;
+use crate::policy::cases::{Party, Treatment, treat};
+use crate::smtp::Door;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::EndOfData;
+use crate::store::tree::{Lookup, Mailbox};
+use std::sync::Arc;
+
+/// One transaction of a connection; reset and used again for the next.
+pub struct Transaction {
+    pub house: Arc<House>,
+    pub peer: Peer,
+    sender: Option<KnownSender>,
+    recipients: Vec<KnownRecipient>,
+}
+
+/// A sender and what the store says of him.
+#[derive(Clone, Debug)]
+pub struct KnownSender {
+    pub sender: Sender,
+    /// Whether he is "me" in the table: at mx by domain, at submission by address.
+    pub ours: bool,
+    /// His directory, at submission.
+    pub mailbox: Option<Mailbox>,
+    /// At mx: whether his domain can receive, once it was asked.
+    verified: Option<Result<(), Reply>>,
+}
+
+/// A recipient that was accepted.
+#[derive(Clone, Debug)]
+pub struct KnownRecipient {
+    pub recipient: Recipient,
+    /// His directory, unless the letter is to be relayed.
+    pub mailbox: Option<Mailbox>,
+}
+
+/// A transaction whose final dot has come.
+pub struct Finished {
+    pub house: Arc<House>,
+    pub peer: Peer,
+    pub sender: KnownSender,
+    pub recipients: Vec<KnownRecipient>,
+    /// What the client called itself, and whether by EHLO.
+    pub greeting: Option<(String, bool)>,
+    pub facts: EndOfData,
+}
+
+impl Finished {
+    /// The whole envelope.
+    pub fn envelope(&self) -> Envelope {
+        let recipients = self.recipients.iter().map(|known| known.recipient.clone()).collect();
+        Envelope { sender: self.sender.sender.clone(), recipients }
+    }
+}
+
+impl Transaction {
+    /// For a new connection.
+    pub fn new(house: Arc<House>, peer: Peer) -> Transaction {
+        Transaction { house, peer, sender: None, recipients: Vec::new() }
+    }
+
+    /// Forgets sender and recipients.
+    pub fn reset(&mut self) {
+        self.sender = None;
+        self.recipients.clear();
+    }
+
+    /// The sender, once `MAIL` was accepted.
+    pub fn sender(&self) -> Option<&KnownSender> {
+        self.sender.as_ref()
+    }
+
+    /// The recipients that were accepted so far.
+    pub fn recipients(&self) -> &[KnownRecipient] {
+        &self.recipients
+    }
+
+    /// Answers `MAIL`.
+    pub async fn mail(&mut self, sender: Sender) -> Reply {
+        self.reset();
+        match self.know_sender(sender).await {
+            Ok(known) => {
+                self.sender = Some(known);
+                replies::sender_ok()
+            }
+            Err(reply) => self.refused("MAIL", None, reply),
+        }
+    }
+
+    /// Answers `RCPT`.
+    pub async fn rcpt(&mut self, recipient: Recipient) -> Reply {
+        match self.know_recipient(&recipient).await {
+            Ok(mailbox) => {
+                self.recipients.push(KnownRecipient { recipient, mailbox });
+                replies::recipient_ok()
+            }
+            Err(reply) => self.refused("RCPT", Some(&recipient.address), reply),
+        }
+    }
+
+    /// Takes the transaction out; the next one starts empty.
+    pub fn finish(&mut self, greeting: Option<(String, bool)>, facts: EndOfData) -> Finished {
+        let nobody = || KnownSender {
+            sender: Sender::new(crate::mail::envelope::ReversePath::Null),
+            ours: false,
+            mailbox: None,
+            verified: None,
+        };
+        Finished {
+            house: Arc::clone(&self.house),
+            peer: self.peer.clone(),
+            sender: self.sender.take().unwrap_or_else(nobody),
+            recipients: std::mem::take(&mut self.recipients),
+            greeting,
+            facts,
+        }
+    }
+
+    async fn know_sender(&self, sender: Sender) -> Result<KnownSender, Reply> {
+        let unknown = |sender| KnownSender { sender, ours: false, mailbox: None, verified: None };
+        let Some(address) = sender.path.address().cloned() else {
+            return match self.peer.door {
+                Door::Mx => Ok(unknown(sender)),
+                Door::Submission => Err(replies::null_sender_at_submission()),
+            };
+        };
+        match (self.peer.door, address.domain()) {
+            (Door::Mx, Some(domain)) => {
+                let ours = self.house.is_ours(domain).await?;
+                Ok(KnownSender { ours, ..unknown(sender) })
+            }
+            (Door::Submission, Some(_)) => match self.house.find(&address).await? {
+                Lookup::Found(mailbox) => {
+                    self.allowed_by_ssh_key(&address, &mailbox).await?;
+                    self.house.room_in_state().await?;
+                    Ok(KnownSender { ours: true, mailbox: Some(mailbox), ..unknown(sender) })
+                }
+                Lookup::NoSuchAddress => Err(replies::no_such_sender(&address)),
+                Lookup::NotOurs => Ok(unknown(sender)),
+            },
+            (_, None) => Ok(unknown(sender)),
+        }
+    }
+
+    /// DESIGN "The ssh key counts too": the forced command names domains or addresses; topics and aliases are those
+    /// that resolve to the same owner.
+    async fn allowed_by_ssh_key(&self, address: &Address, mailbox: &Mailbox) -> Result<(), Reply> {
+        let Some(allowed) = &self.peer.allowed else { return Ok(()) };
+        if allowed.is_everything() || address.domain().is_some_and(|domain| allowed.has_domain(domain)) {
+            return Ok(());
+        }
+        for named in allowed.addresses() {
+            if let Lookup::Found(own) = self.house.find(named).await?
+                && own.owner == mailbox.owner
+            {
+                return Ok(());
+            }
+        }
+        Err(replies::confined(address))
+    }
+
+    async fn know_recipient(&mut self, recipient: &Recipient) -> Result<Option<Mailbox>, Reply> {
+        let address = &recipient.address;
+        let lookup = match address.host() {
+            Host::Domain(_) => self.house.find(address).await?,
+            Host::Literal(_) => Lookup::NotOurs,
+        };
+        let lookup = match lookup {
+            Lookup::NotOurs if self.is_our_postmaster(address) => {
+                Lookup::Found(self.house.store.dead_letter().map_err(|error| fault(&error))?)
+            }
+            lookup => lookup,
+        };
+        let sender_ours = self.sender.as_ref().is_some_and(|sender| sender.ours);
+        let recipient_ours = !matches!(lookup, Lookup::NotOurs);
+        let (from, to) = (Party::ours(sender_ours), Party::ours(recipient_ours));
+        match (treat(self.peer.door, from, to), lookup) {
+            (Treatment::Refuse, _) => Err(self.case_refusal(sender_ours, address)),
+            (Treatment::Deliver, Lookup::Found(mailbox)) => {
+                self.check_writable(&mailbox).await?;
+                self.sender_can_receive().await?;
+                Ok(Some(mailbox))
+            }
+            (Treatment::Deliver, _) => Err(replies::no_such_address(address)),
+            (Treatment::Relay, _) => {
+                self.recipient_can_receive(address).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// RFC 5321 section 4.5.1: `<postmaster>` of the server's own name is answered even where that name is no domain
+    /// of the tree.
+    fn is_our_postmaster(&self, address: &Address) -> bool {
+        let own = Domain::parse(&self.house.config.hostname).ok();
+        self.peer.door == Door::Mx
+            && own.is_some()
+            && address.domain() == own.as_ref()
+            && address.folded_local() == "postmaster"
+    }
+
+    fn case_refusal(&self, sender_ours: bool, recipient: &Address) -> Reply {
+        match (self.peer.door, self.sender.as_ref().and_then(|known| known.sender.path.address())) {
+            (Door::Submission, _) => replies::foreign_sender(),
+            (Door::Mx, Some(sender)) if sender_ours => replies::own_sender_at_mx(sender),
+            (Door::Mx, _) => replies::not_ours(recipient),
+        }
+    }
+
+    async fn check_writable(&self, mailbox: &Mailbox) -> Result<(), Reply> {
+        let (mailbox, least) = (mailbox.clone(), self.house.config.limits.free_space);
+        blocking(move || mailbox.check_writable(least).map_err(|error| fault(&error))).await?;
+        self.house.room_in_state().await
+    }
+
+    /// The article's `verify = sender`, asked once, and only when a recipient of ours is at stake: whoever probes for
+    /// a relay costs no DNS look-up.
+    async fn sender_can_receive(&mut self) -> Result<(), Reply> {
+        let Some(known) = &mut self.sender else { return Ok(()) };
+        if self.peer.door != Door::Mx {
+            return Ok(());
+        }
+        if known.verified.is_none() {
+            let answer = match known.sender.path.address().and_then(Address::domain) {
+                Some(domain) => match cannot_receive(&self.house, domain).await? {
+                    Some(why) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
+                    None => Ok(()),
+                },
+                None => Ok(()),
+            };
+            known.verified = Some(answer);
+        }
+        known.verified.clone().unwrap_or(Ok(()))
+    }
+
+    /// The article's `verify = recipient`, while the owner is there to hear it. A fault of DNS is no reason to send
+    /// him away: the queue asks again.
+    async fn recipient_can_receive(&self, address: &Address) -> Result<(), Reply> {
+        let Some(domain) = address.domain() else { return Ok(()) };
+        match cannot_receive(&self.house, domain).await {
+            Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    fn refused(&self, verb: &str, recipient: Option<&Address>, reply: Reply) -> Reply {
+        let from = self.sender.as_ref().map(|known| known.sender.path.to_string());
+        tracing::info!(
+            door = ?self.peer.door,
+            peer = self.peer.ip.map(|ip| ip.to_string()),
+            from,
+            to = recipient.map(|address| address.to_string()),
+            code = reply.code,
+            reason = reply.text,
+            "refused at {verb}"
+        );
+        reply
+    }
+}
+
+/// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.
+async fn cannot_receive(house: &House, domain: &Domain) -> Result<Option<&'static str>, Reply> {
+    match house.dns.mail_hosts(domain).await {
+        Ok(MailHosts::Mx(_) | MailHosts::Implicit) => Ok(None),
+        Ok(MailHosts::NullMx) => Ok(Some("its MX record says that it takes none (RFC 7505)")),
+        Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),
+        Ok(MailHosts::NoHosts) => Ok(Some("it has neither MX nor A nor AAAA in DNS")),
+        Err(error) => {
+            tracing::info!(%domain, %error, "no answer");
+            Err(replies::dns_fault(domain.as_str()))
+        }
+    }
+}
