@@ -2,4 +2,6 @@
 
 pub mod cases;
 pub mod inbound;
+pub mod results;
+pub mod signature;
 pub mod submission;

@@ -10,7 +10,7 @@ use crate::queue::Queue;
 use crate::smtp::reply::Reply;
 use crate::store::letter::SpillRoom;
 use crate::store::tree::{Lookup, Store};
-use crate::store::{StoreError, free};
+use crate::store::StoreError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -69,11 +69,15 @@ impl House {
         blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills.
+    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too.
     pub async fn room_in_state(self: &Arc<House>) -> Result<(), Reply> {
         let house = Arc::clone(self);
-        let (dir, least) = (house.config.state_dir.clone(), house.config.limits.free_space);
-        blocking(move || free::check_path(&dir, least).map_err(|error| fault(&error))).await
+        blocking(move || {
+            let least = house.config.limits.free_space;
+            house.store.dead_letter()?.check_writable(least)
+        })
+        .await
+        .map_err(|error: StoreError| fault(&error))
     }
 }
 
