@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use super::*;
 use crate::policy::inbound::decide;
 use crate::policy::signature::Verdict;
@@ -92,4 +89,3 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         assert!(!ours(from), "{from:?}");
     }
 }
->>>>>>> main
