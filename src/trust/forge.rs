@@ -66,8 +66,7 @@ pub fn sign(message: &[u8], key: &PrivateKey, change: impl Fn(String) -> String)
         STANDARD.encode(body.finish()),
     ));
     let list = TagList::parse(unsigned.as_bytes()).map(|tags| squeezed(tags.get("h").unwrap_or("from")));
-    let names: Vec<String> =
-        list.unwrap_or_else(|_| "from".into()).split(':').map(str::to_owned).collect();
+    let names: Vec<String> = list.unwrap_or_else(|_| "from".into()).split(':').map(str::to_owned).collect();
     let own = Field { raw: b"", name: "DKIM-Signature", value: unsigned.as_bytes() };
     // A signature that does not name the seal is verified without it.
     let fields: Vec<Field<'_>> = match mentions(&own, "envelope-seal") {

@@ -165,7 +165,8 @@ pub fn hex(octets: &[u8]) -> String {
 }
 
 fn signed_digest(signature: &Signature, field: &Field<'_>, index: &Index<'_>) -> Digest {
-    let input = index.signed_input(signature.header_canon, &signature.names, field, &signature.unsigned_value);
+    let input =
+        index.signed_input(signature.header_canon, &signature.names, field, &signature.unsigned_value);
     digest::digest(&SHA256, &input)
 }
 

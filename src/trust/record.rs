@@ -51,8 +51,8 @@ impl PublicKey {
     }
 
     fn parse(record: &str, signature: &Signature) -> Result<PublicKey, Verdict> {
-        let tags =
-            TagList::parse(record.as_bytes()).map_err(|why| unusable(format!("its record is malformed: {why}")))?;
+        let tags = TagList::parse(record.as_bytes())
+            .map_err(|why| unusable(format!("its record is malformed: {why}")))?;
         // Section 3.6.1: v= comes first, if at all.
         match (tags.get("v"), tags.iter().next()) {
             (None, _) => (),

@@ -247,11 +247,7 @@ fn split_agreed(header: &[u8]) -> Result<Header<'_>, String> {
         let ours = split.fields.iter().map(|field| (field.name.as_bytes(), field.value));
         theirs.headers.iter().copied().eq(ours) && theirs.body_offset as usize == probe.len() - 1
     });
-    if agreed {
-        Ok(split)
-    } else {
-        Err("readers would split this header differently".into())
-    }
+    if agreed { Ok(split) } else { Err("readers would split this header differently".into()) }
 }
 
 /// Where the fields end: the empty line, or the end where there is none.

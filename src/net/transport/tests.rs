@@ -103,3 +103,21 @@ fn the_port_is_25_unless_one_is_named() {
         assert_eq!(with_port(place), full);
     }
 }
+
+#[tokio::test]
+async fn an_address_that_is_silent_does_not_hold_up_the_next() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let silent = full.local_addr().unwrap();
+    // Nobody accepts: once the queue is full, a further connection hears nothing.
+    let mut queue = Vec::new();
+    while let Ok(Ok(stream)) = timeout(Duration::from_millis(300), TcpStream::connect(silent)).await {
+        queue.push(stream);
+        assert!(queue.len() < 100, "the queue never fills");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let alive = listener.local_addr().unwrap();
+    let stream = timeout(CONNECT / 2, connect(&[silent, alive])).await.expect("waited for the silent one");
+    assert_eq!(stream.unwrap().peer(), Some(alive));
+}

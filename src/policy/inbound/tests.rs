@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-
-=======
 use super::*;
 
 fn domain(text: &str) -> Domain {
@@ -97,7 +94,8 @@ fn from_ours_needs_an_aligned_signature_that_passes() {
 fn a_trusted_forwarder_may_bring_our_own_post_back() {
     let passing = letter(OURS, vec![signed("lists.example.com", Verdict::Pass)]);
     assert!(decide(&passing).unwrap().mark.unwrap().contains("lists.example.com"));
-    let broken_inside = vec![signed("example.org", Verdict::BrokenBody), signed("lists.example.com", Verdict::Pass)];
+    let broken_inside =
+        vec![signed("example.org", Verdict::BrokenBody), signed("lists.example.com", Verdict::Pass)];
     assert_eq!(code(&letter(OURS, broken_inside)), 250);
     assert_eq!(code(&letter(OURS, vec![signed("lists.example.com", Verdict::BrokenBody)])), 550);
     assert_eq!(code(&letter(OURS, vec![signed("x.lists.example.com", Verdict::Pass)])), 550);
@@ -112,4 +110,3 @@ fn dns_trouble_defers_only_what_depends_on_it() {
     let reply = decide(&letter(OURS, vec![])).unwrap_err();
     assert!(reply.text.contains("trusted_forwarders"), "{}", reply.text);
 }
->>>>>>> trust

@@ -102,7 +102,8 @@ fn good_at(now: i64) -> Attempt {
 fn rule_3_the_seal_is_signed() {
     let message = signed(LETTER, &[&ME]);
     let value = seal_for(&["you@example.net"]).value();
-    attempt(on_top(format!("Envelope-Seal:{value}"), &message)).is_refused(&["rule 3", "covers the Envelope-Seal"]);
+    attempt(on_top(format!("Envelope-Seal:{value}"), &message))
+        .is_refused(&["rule 3", "covers the Envelope-Seal"]);
     let tampered = String::from_utf8(good().message).unwrap().replace("n=0011", "n=ff11");
     attempt(tampered.into()).is_refused(&["rule 3", "does not match"]);
 }

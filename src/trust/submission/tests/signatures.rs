@@ -75,7 +75,8 @@ fn rule_1_from_is_one_mailbox_of_the_sender() {
 fn rule_1_sender_and_resent_from_are_the_sender() {
     for name in ["Sender", "Resent-From"] {
         let with = |who: &str| format!("{name}: {who}\r\n{LETTER}");
-        attempt(sealed(signed(&with("boss@example.org"), &[&ME]), &ME)).is_refused(&[name, "boss@example.org"]);
+        attempt(sealed(signed(&with("boss@example.org"), &[&ME]), &ME))
+            .is_refused(&[name, "boss@example.org"]);
         attempt(sealed(signed(&with("who knows"), &[&ME]), &ME)).is_refused(&[name, "cannot be read"]);
         attempt(sealed(signed(&with("blog@example.org"), &[&ME]), &ME)).is_accepted();
     }
