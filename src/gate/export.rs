@@ -117,7 +117,8 @@ fn serve(
             // The sender may be gone already, if writing failed.
             let _ = events.send(Event::Ended(ended));
         });
-        let mut sender = Sender { source, outstanding, inbox, output, chunk: vec![0; MAX_PAYLOAD], number: 0 };
+        let mut sender =
+            Sender { source, outstanding, inbox, output, chunk: vec![0; MAX_PAYLOAD], number: 0 };
         sender.session(mailboxes, lists)
     })
 }
@@ -216,11 +217,7 @@ struct Sender<'a, W: Write> {
 }
 
 impl<W: Write> Sender<'_, W> {
-    fn session(
-        &mut self,
-        mailboxes: &[Mailbox],
-        lists: Vec<Vec<Exported>>,
-    ) -> Result<(), ServeError> {
+    fn session(&mut self, mailboxes: &[Mailbox], lists: Vec<Vec<Exported>>) -> Result<(), ServeError> {
         for (index, (mailbox, list)) in mailboxes.iter().zip(lists).enumerate() {
             for letter in list {
                 self.letter(index, mailbox, letter)?;
@@ -259,12 +256,7 @@ impl<W: Write> Sender<'_, W> {
     }
 
     /// Sends one letter. One that is gone meanwhile is passed over; one that cannot be read stops no other.
-    fn letter(
-        &mut self,
-        index: usize,
-        mailbox: &Mailbox,
-        letter: Exported,
-    ) -> Result<(), ServeError> {
+    fn letter(&mut self, index: usize, mailbox: &Mailbox, letter: Exported) -> Result<(), ServeError> {
         let file = match self.source.open_letter(mailbox, &letter) {
             Ok(Some(file)) => file,
             Ok(None) => return Ok(()),
@@ -292,7 +284,8 @@ impl<W: Write> Sender<'_, W> {
                 drop(outstanding);
                 FromServer::Whole(digest).write_to(&mut self.output)?;
             }
-            Err(reason) => FromServer::Dropped(format!("{}/{}: {reason}", mailbox.label, letter.base)).write_to(&mut self.output)?,
+            Err(reason) => FromServer::Dropped(format!("{}/{}: {reason}", mailbox.label, letter.base))
+                .write_to(&mut self.output)?,
         }
         Ok(())
     }

@@ -73,13 +73,18 @@ mod tests {
     #[test]
     fn the_verb_comes_from_its_own_arguments_first() {
         let arguments = words("submit example.org");
-        assert_eq!(choose(&arguments, Some("pillarbox gate export")).unwrap(), (Verb::Submit, &arguments[1..]));
+        assert_eq!(
+            choose(&arguments, Some("pillarbox gate export")).unwrap(),
+            (Verb::Submit, &arguments[1..])
+        );
     }
 
     #[test]
     fn a_forced_command_takes_the_last_word_and_nothing_else() {
         let forced = words("example.org me@example.net");
-        for asked in ["pillarbox gate export", "export", "gate you@example.com export", "; rm -rf / ;\texport\n"] {
+        for asked in
+            ["pillarbox gate export", "export", "gate you@example.com export", "; rm -rf / ;\texport\n"]
+        {
             assert_eq!(choose(&forced, Some(asked)).unwrap(), (Verb::Export, &forced[..]), "{asked}");
         }
     }
@@ -87,8 +92,15 @@ mod tests {
     #[test]
     fn anything_else_is_not_allowed() {
         let forced = words("example.org");
-        let asked =
-            ["", "sh", "pillarbox gate export you@example.com", "export;", "export`id`", "Export", "rsync --server"];
+        let asked = [
+            "",
+            "sh",
+            "pillarbox gate export you@example.com",
+            "export;",
+            "export`id`",
+            "Export",
+            "rsync --server",
+        ];
         for asked in asked {
             assert_eq!(choose(&forced, Some(asked)).unwrap_err().exit, Exit::NoPerm, "{asked}");
         }

@@ -26,7 +26,9 @@ fn connect(path: &Path, allowed: &Allowed) -> Result<UnixStream, Failure> {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
                 "the server is not running (start `pillarbox serve`)".into()
             }
-            io::ErrorKind::PermissionDenied => "this user may not use the socket (run gate as the server's user)".into(),
+            io::ErrorKind::PermissionDenied => {
+                "this user may not use the socket (run gate as the server's user)".into()
+            }
             _ => error.to_string(),
         };
         Failure::new(Exit::TempFail, format!("{}: {reason}", path.display()))

@@ -73,8 +73,14 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused() {
-        let malformed =
-            ["", "EHLO x", "{}", "{\"gate\":1}", "{\"gate\":1,\"allow\":[],\"more\":1}", "{\"gate\":1,\"allow\":[]} x"];
+        let malformed = [
+            "",
+            "EHLO x",
+            "{}",
+            "{\"gate\":1}",
+            "{\"gate\":1,\"allow\":[],\"more\":1}",
+            "{\"gate\":1,\"allow\":[]} x",
+        ];
         for line in malformed {
             assert!(matches!(Preface::parse(line.as_bytes()), Err(PrefaceError::Malformed(_))), "{line}");
         }

@@ -24,7 +24,9 @@ pub(super) fn of(state_dir: &Path) -> Result<String, Failure> {
     let id = text.trim_end();
     match id.len() == 32 && id.bytes().all(|octet| matches!(octet, b'0'..=b'9' | b'a'..=b'f')) {
         true => Ok(id.to_owned()),
-        false => Err(failed(io::Error::other("want 32 hexadecimal digits: remove the file, another is made"))),
+        false => {
+            Err(failed(io::Error::other("want 32 hexadecimal digits: remove the file, another is made")))
+        }
     }
 }
 

@@ -24,7 +24,9 @@ pub(super) struct Server {
 pub(super) fn servers(config: &config::Home) -> Result<Vec<Server>, Failure> {
     let wrong = |text: &str| Err(Failure::new(Exit::Config, text));
     let Via::Command(template) = &config.pull_via else {
-        return wrong("pull_via: want a command, such as [\"ssh\", \"{server}\", \"pillarbox\", \"gate\", \"export\"]");
+        return wrong(
+            "pull_via: want a command, such as [\"ssh\", \"{server}\", \"pillarbox\", \"gate\", \"export\"]",
+        );
     };
     if template.first().is_none_or(|program| program.is_empty()) {
         return wrong("pull_via: the command is empty");
@@ -53,8 +55,10 @@ impl Gate {
     /// Starts it. Its stderr is ours, so that ssh and the gate speak to the user directly.
     pub fn start(server: &Server) -> Result<(Gate, Patient, File), Failure> {
         let command = server.command.join(" ");
-        let (program, arguments) =
-            server.command.split_first().ok_or_else(|| Failure::new(Exit::Config, "pull_via: the command is empty"))?;
+        let (program, arguments) = server
+            .command
+            .split_first()
+            .ok_or_else(|| Failure::new(Exit::Config, "pull_via: the command is empty"))?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
@@ -63,7 +67,8 @@ impl Gate {
             .map_err(|error| Failure::new(Exit::TempFail, format!("{}: {program}: {error}", server.name)))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
         let gate = Gate { child, command };
-        let (stdin, stdout) = pipes.ok_or_else(|| Failure::new(Exit::Software, "the command has no pipes"))?;
+        let (stdin, stdout) =
+            pipes.ok_or_else(|| Failure::new(Exit::Software, "the command has no pipes"))?;
         let (stdin, stdout) = (OwnedFd::from(stdin), OwnedFd::from(stdout));
         for pipe in [&stdin, &stdout] {
             // Only a matter of speed.

@@ -109,7 +109,12 @@ pub(super) fn is_name(base: &str, flags: &str) -> bool {
 }
 
 /// Renames a staged letter to `target` (`new/NAME` or `cur/NAME`); false if that name is taken.
-pub(super) fn appear(staging: &OwnedFd, staged: &str, maildir: &Maildir, target: &str) -> Result<bool, Failure> {
+pub(super) fn appear(
+    staging: &OwnedFd,
+    staged: &str,
+    maildir: &Maildir,
+    target: &str,
+) -> Result<bool, Failure> {
     match renameat_with(staging, staged, &maildir.handle, target, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(true),
         Err(rustix::io::Errno::EXIST) => Ok(false),

@@ -10,7 +10,9 @@ use super::maildir::{Maildir, make_all, open_directory};
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Address;
-use rustix::fs::{AtFlags, Dir, FlockOperation, Mode, OFlags, StatxFlags, flock, fsync, mkdirat, openat, statx, unlinkat};
+use rustix::fs::{
+    AtFlags, Dir, FlockOperation, Mode, OFlags, StatxFlags, flock, fsync, mkdirat, openat, statx, unlinkat,
+};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -51,7 +53,8 @@ impl Places {
     pub fn open(config: &config::Home) -> Result<Places, Failure> {
         let mail = &config.mail;
         if !mail.is_absolute() || mail.to_str().is_none() {
-            let text = format!("mail = {mail:?}: want an absolute path in UTF-8 (or one that begins with ~/)");
+            let text =
+                format!("mail = {mail:?}: want an absolute path in UTF-8 (or one that begins with ~/)");
             return Err(Failure::new(Exit::Config, text));
         }
         make_all(mail)?;
@@ -118,7 +121,12 @@ impl Places {
     }
 
     /// The staging directory that a journal names, if it is the very same one.
-    pub fn staging_at(&mut self, path: &Path, inode: u64, maildir: &Path) -> Result<Option<Arc<Staging>>, Failure> {
+    pub fn staging_at(
+        &mut self,
+        path: &Path,
+        inode: u64,
+        maildir: &Path,
+    ) -> Result<Option<Arc<Staging>>, Failure> {
         let known = |places: &Places| {
             places.stagings.iter().find(|staging| staging.path == path && staging.inode == inode).cloned()
         };

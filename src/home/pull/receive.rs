@@ -33,7 +33,9 @@ pub(super) enum ReceiveError {
     #[error("the server says: {0}")]
     Fault(String),
     /// The other version.
-    #[error("the server speaks version {0} of the pull protocol, this pillarbox {VERSION}: install the same on both")]
+    #[error(
+        "the server speaks version {0} of the pull protocol, this pillarbox {VERSION}: install the same on both"
+    )]
     Version(u16),
     /// A fault here.
     #[error("{0}")]
@@ -206,7 +208,10 @@ impl Receiver<'_> {
         let Some(label) = &mailbox.label else { return Ok(None) };
         if !is_name(&head.base, &head.flags) {
             let name = format!("{}:2,{}", head.base, head.flags);
-            let text = format!("{}: {name:?} is no file name: the letter stays on the server", mailbox.tally.address);
+            let text = format!(
+                "{}: {name:?} is no file name: the letter stays on the server",
+                mailbox.tally.address
+            );
             self.trouble(text);
             return Ok(None);
         }

@@ -117,7 +117,8 @@ impl Report {
     }
 
     fn json(&self) -> String {
-        let servers: Vec<serde_json::Value> = self.servers.iter().map(|(name, outcome)| server(name, outcome)).collect();
+        let servers: Vec<serde_json::Value> =
+            self.servers.iter().map(|(name, outcome)| server(name, outcome)).collect();
         let ok = self.servers.iter().all(|(_, outcome)| is_ok(outcome));
         serde_json::json!({ "letters": self.letters(), "servers": servers, "ok": ok }).to_string()
     }

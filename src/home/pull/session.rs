@@ -56,13 +56,14 @@ pub(super) fn exchange(
         let state = State::default();
         let receiver = Receiver { places, known, batches: Some(batches), pool, progress, received, state };
         let read = receiver.run(BufReader::with_capacity(READ_BUFFER, from_gate));
-        let stored = committer
-            .join()
-            .unwrap_or_else(|_| Err(Failure::new(Exit::Software, "storing letters ended in a panic: please report it")));
+        let stored = committer.join().unwrap_or_else(|_| {
+            Err(Failure::new(Exit::Software, "storing letters ended in a panic: please report it"))
+        });
         (read, stored)
     });
     let lost = stored.is_ok() && matches!(read, Err(ReceiveError::Wire(_)));
-    let failure = stored.err().or_else(|| read.err().map(|error| Failure::new(Exit::TempFail, error.to_string())));
+    let failure =
+        stored.err().or_else(|| read.err().map(|error| Failure::new(Exit::TempFail, error.to_string())));
     let failure = failure.or(settle(journal, &received).err());
     (outcome(received, &committed, failure), lost)
 }
