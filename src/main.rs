@@ -47,6 +47,7 @@ fn run() -> Result<(), Failure> {
         }
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
+        Command::Serve => pillarbox::server::serve::run(server(&sources)?),
         _ => Err(Failure::new(Exit::Unavailable, "to be wired")),
     }
 }
