@@ -112,6 +112,9 @@ impl Town {
     async fn server(&mut self, name: &'static str, addresses: &[&[&str]]) -> Result<Listening, Failure> {
         let root = self.scratch.path().to_owned();
         let config = root.join(format!("{name}.toml"));
+        let mail = root.join(name).join("mail");
+        std::fs::create_dir_all(&mail)
+            .map_err(|error| Failure::new(Exit::CantCreat, format!("{}: {error}", mail.display())))?;
         for address in addresses {
             let arguments = [&["address"], *address].concat();
             command(&self.program, &config, &arguments, b"").await?;
