@@ -102,8 +102,14 @@ pub enum Command {
 
     /// Submits the letters that wait in the outbox
     ///
+    /// With names (of `pillarbox outbox list`), just those, and also when a server has refused them before.
+    ///
     /// Example: pillarbox flush
-    Flush,
+    Flush {
+        /// The letters to submit
+        #[arg(value_name = "LETTER")]
+        letters: Vec<String>,
+    },
 
     /// Flushes the outbox, then pulls
     ///

@@ -2,12 +2,11 @@
 
 mod cli;
 
-use cli::{AddressCommand, Cli, Command, KeyCommand};
+use cli::{AddressCommand, Cli, Command, KeyCommand, OutboxCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
 use pillarbox::{gate, home, ops, system};
-use std::ffi::OsStr;
-use std::path::Path;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -22,8 +21,9 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Failure> {
     let mut args = std::env::args_os().peekable();
-    if args.peek().is_some_and(|name| Path::new(name).file_name() == Some(OsStr::new("sendmail"))) {
-        return Err(Failure::new(Exit::Unavailable, "sendmail"));
+    if let Some(first) = args.peek().and_then(|name| home::sendmail::called_as(name)) {
+        let arguments: Vec<_> = first.iter().map(OsString::from).chain(args.skip(1)).collect();
+        return sendmail(&arguments, &home(&cli::environment())?);
     }
     let Some(cli) = Cli::read(args)? else { return Ok(()) };
     system::log::start(match cli.command {
@@ -45,10 +45,19 @@ fn run() -> Result<(), Failure> {
             let options = home::pull::Options { addresses, ..Default::default() };
             home::pull::run(&home(&sources)?, &options)
         }
+        Command::Sendmail { args } => sendmail(&args, &home(&sources)?),
+        Command::Flush { letters } => flush(&home(&sources)?, &letters),
+        Command::Sync => {
+            let config = home(&sources)?;
+            // What waits here must not keep home what waits there.
+            let flushed = flush(&config, &[]);
+            home::pull::run(&config, &home::pull::Options::default())?;
+            flushed
+        }
+        Command::Outbox(OutboxCommand::List { json }) => outbox(&home(&sources)?, json),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
         Command::Serve => pillarbox::server::serve::run(server(&sources)?),
-        _ => Err(Failure::new(Exit::Unavailable, "to be wired")),
     }
 }
 
@@ -68,6 +77,25 @@ fn key(command: KeyCommand, config: &Home) -> Result<(), Failure> {
         KeyCommand::Show { address, json } => ops::key::show(config, &address, json),
         KeyCommand::List { json } => ops::key::list(config, json),
     }
+}
+
+fn sendmail(arguments: &[OsString], config: &Home) -> Result<(), Failure> {
+    let (mut input, mut output, mut errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    let streams = home::sendmail::Streams { input: &mut input, output: &mut output, errors: &mut errors };
+    home::sendmail::run(arguments, config, streams)
+}
+
+fn flush(config: &Home, letters: &[String]) -> Result<(), Failure> {
+    home::outbox::flush(config, letters, &mut std::io::stderr())
+}
+
+fn outbox(config: &Home, json: bool) -> Result<(), Failure> {
+    let letters = home::outbox::list(config)?;
+    if json {
+        return ops::print_json(&letters);
+    }
+    let lines: Vec<String> = letters.iter().map(|letter| format!("{letter}\n")).collect();
+    ops::print(&lines.concat())
 }
 
 fn server(sources: &Sources) -> Result<Server, Failure> {

@@ -74,6 +74,13 @@ impl Submitter {
             Via::Url(url) => vec![url.clone()],
             Via::Command(words) => vec![words.join(" ")],
         };
+        if let Via::Url(url) = &via
+            && !url.starts_with("smtp://")
+        {
+            let text =
+                format!("home.toml: submit_via = {url:?}: want smtp://host:port, or a command as a list");
+            return Err(Failure::new(Exit::Config, text));
+        }
         if servers.is_empty() {
             let text =
                 "no server in home.toml; write: server = \"user@mail.example.org\" (an ssh destination)";

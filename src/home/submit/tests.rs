@@ -1,5 +1,5 @@
 use super::*;
-use crate::home::fake::{Fake, Place};
+use crate::home::fake::Place;
 use crate::home::keyring::Keyring;
 use crate::mail::envelope::{Recipient, ReversePath, Sender};
 use std::time::Instant;
@@ -88,7 +88,8 @@ fn the_enhanced_code_decides_the_exit_status() {
 #[test]
 fn an_unusable_configuration_is_told_beforehand() {
     let place = Place::new();
-    let config = config::Home { server: vec![], ..place.home(&[]) };
-    assert_eq!(Submitter::new(&config).err().map(|failure| failure.exit), Some(Exit::Config));
-    let _ = Fake::dead();
+    for url in ["smtp://{server}", "smtps://mx.example", "mx.example:587"] {
+        let config = config::Home { server: vec![], submit_via: Via::Url(url.into()), ..place.home(&[]) };
+        assert_eq!(Submitter::new(&config).err().map(|failure| failure.exit), Some(Exit::Config), "{url}");
+    }
 }
