@@ -115,13 +115,15 @@ impl Submitter {
                 whys.push(format!("{server}: {why}"));
                 continue;
             }
-            let _ = writeln!(told, "trying {server}");
+            let _ = writeln!(told, "sendmail: trying {server}");
             let attempt =
                 Attempt { record, letter, key, greeted: Cell::new(false), dot_sent: Cell::new(false) };
             let outcome = self.runtime.block_on(async {
+                // Ctrl-C goes to the command as well: what ended it must be asked first.
                 tokio::select! {
-                    outcome = attempt.run(&self.via, &server, self.patience) => Some(outcome),
+                    biased;
                     _ = tokio::signal::ctrl_c() => None,
+                    outcome = attempt.run(&self.via, &server, self.patience) => Some(outcome),
                 }
             });
             let Some(outcome) = outcome else {
@@ -129,7 +131,7 @@ impl Submitter {
             };
             match judge(&outcome, &server, &record.envelope) {
                 Verdict::Waits { why, bound: None } => {
-                    let _ = writeln!(told, "{why}");
+                    let _ = writeln!(told, "sendmail: {why}");
                     if !attempt.greeted.get() {
                         self.unreachable.push((server, why.clone()));
                     }
