@@ -60,3 +60,14 @@ fn rule_5_a_refolded_signature_is_the_same_signature() {
     let unpadded = text.replace("==\r\n", "\r\n");
     assert_eq!(spends(unpadded.into()), spends(message));
 }
+
+#[test]
+fn rule_4_a_clock_that_runs_ahead_does_not_hide_the_nonce() {
+    let message = signed(LETTER, &[&ME, &ME_ED]);
+    let mut ahead = seal_for(&["you@example.net"]);
+    ahead.time = NOW + 86_400;
+    let retry = attempt(on_top(seal(&message, &ahead, &ME).unwrap(), &message));
+    let accepted = decide(&retry.gather().evidence).unwrap();
+    assert_eq!(once(&accepted), once(&good().is_accepted()));
+    retry.is_answered(451, &["clocks differ"]);
+}
