@@ -5,7 +5,7 @@ mod cli;
 use cli::{AddressCommand, Cli, Command, KeyCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
-use pillarbox::{ops, system};
+use pillarbox::{gate, home, ops, system};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,8 +37,17 @@ fn run() -> Result<(), Failure> {
         Command::TryDns { zone } => ops::trial::dns::run(&zone),
         Command::Address(command) => address(command, &server(&sources)?),
         Command::Key(command) => key(command, &home(&sources)?),
+        Command::Gate { args } => {
+            let original = std::env::var("SSH_ORIGINAL_COMMAND").ok();
+            gate::run(&args, original.as_deref(), &server(&sources)?)
+        }
+        Command::Pull { addresses } => {
+            let options = home::pull::Options { addresses, ..Default::default() };
+            home::pull::run(&home(&sources)?, &options)
+        }
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
+        Command::Serve => pillarbox::server::serve::run(server(&sources)?),
         _ => Err(Failure::new(Exit::Unavailable, "to be wired")),
     }
 }

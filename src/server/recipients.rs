@@ -7,7 +7,7 @@ use super::shield::blocking;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
 use crate::net::dns::MailHosts;
-use crate::policy::cases::{Case, decide};
+use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
@@ -76,6 +76,11 @@ impl Transaction {
     /// The sender, once `MAIL` was accepted.
     pub fn sender(&self) -> Option<&KnownSender> {
         self.sender.as_ref()
+    }
+
+    /// The recipients that were accepted so far.
+    pub fn recipients(&self) -> &[KnownRecipient] {
+        &self.recipients
     }
 
     /// Answers `MAIL`.
@@ -176,15 +181,16 @@ impl Transaction {
         };
         let sender_ours = self.sender.as_ref().is_some_and(|sender| sender.ours);
         let recipient_ours = !matches!(lookup, Lookup::NotOurs);
-        match (decide(self.peer.door, sender_ours, recipient_ours), lookup) {
-            (Case::Refuse, _) => Err(self.case_refusal(sender_ours, address)),
-            (Case::Deliver, Lookup::Found(mailbox)) => {
+        let (from, to) = (Party::ours(sender_ours), Party::ours(recipient_ours));
+        match (treat(self.peer.door, from, to), lookup) {
+            (Treatment::Refuse, _) => Err(self.case_refusal(sender_ours, address)),
+            (Treatment::Deliver, Lookup::Found(mailbox)) => {
                 self.check_writable(&mailbox).await?;
                 self.sender_can_receive().await?;
                 Ok(Some(mailbox))
             }
-            (Case::Deliver, _) => Err(replies::no_such_address(address)),
-            (Case::Relay, _) => {
+            (Treatment::Deliver, _) => Err(replies::no_such_address(address)),
+            (Treatment::Relay, _) => {
                 self.recipient_can_receive(address).await?;
                 Ok(None)
             }

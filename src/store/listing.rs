@@ -60,11 +60,6 @@ impl Listing {
         self.odd.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// All names that are odd in this directory.
-    pub(super) fn all_odd(&self) -> impl Iterator<Item = &String> {
-        self.odd.values().flatten()
-    }
-
     fn read(directory: impl AsFd, times: Times) -> rustix::io::Result<Listing> {
         let mut odd: HashMap<String, Vec<String>> = HashMap::new();
         let mut holds_domain = false;

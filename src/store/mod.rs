@@ -1,7 +1,10 @@
 //! The Maildir tree: names, look-up, delivery, durable file operations. No `PathBuf` leaves this floor.
 
+pub mod admin;
 mod durable;
+pub mod export;
 pub mod letter;
+pub mod list;
 mod listing;
 pub mod maildir;
 mod names;

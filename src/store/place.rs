@@ -23,6 +23,8 @@ pub(super) struct Place {
     pub stat: Stat,
     /// Its name from MAIL_ROOT on, as it was asked for; empty for MAIL_ROOT.
     pub path: String,
+    /// The directory that it really lies in, links followed.
+    pub parent: DirId,
     /// How deep it really lies, links followed.
     depth: usize,
     /// Whether it really is, or lies in, the `tmp`, `new` or `cur` of something.
@@ -36,7 +38,7 @@ impl Place {
         let handle =
             root.handle.try_clone().map_err(|error| StoreError::io("MAIL_ROOT: holding it", error))?;
         let stat = rustix::fs::fstat(&handle).map_err(fault)?;
-        Ok(Place { handle, stat, path: String::new(), depth: 0, in_maildir: false })
+        Ok(Place { handle, parent: DirId::of(&stat), stat, path: String::new(), depth: 0, in_maildir: false })
     }
 
     pub(super) fn id(&self) -> DirId {
@@ -44,15 +46,11 @@ impl Place {
     }
 
     /// Whether letters may go here: deep enough, ours, and with no link where a Maildir has its folders.
-    pub(super) fn check_is_mailbox(&self) -> Result<(), StoreError> {
+    pub(super) fn check_is_mailbox(&self, us: u32) -> Result<(), StoreError> {
         let complaint = if self.depth < ADDRESS_DEPTH || self.in_maildir {
             "leads to a place that is no address: let the link point at an address's directory".to_owned()
-        } else if !self.owner_is_trusted() {
-            format!(
-                "belongs to user {}, not to the server's user {}: chown it",
-                self.stat.st_uid,
-                rustix::process::geteuid().as_raw()
-            )
+        } else if !is_trusted(self.stat.st_uid, us) {
+            format!("belongs to user {}, not to the server's user {us}: chown it", self.stat.st_uid)
         } else if let Some(name) = self.wrong_folder()? {
             format!(
                 "its {name:?} is a link or no directory: remove it, an empty directory is made when needed"
@@ -67,10 +65,6 @@ impl Place {
     pub(super) fn into_mailbox(self) -> Mailbox {
         let id = self.id();
         Mailbox { handle: Arc::new(self.handle), folders: Arc::default(), id, owner: id, label: self.path }
-    }
-
-    fn owner_is_trusted(&self) -> bool {
-        is_trusted(self.stat.st_uid, rustix::process::geteuid().as_raw())
     }
 
     fn wrong_folder(&self) -> Result<Option<&'static str>, StoreError> {
@@ -107,9 +101,19 @@ pub(super) fn open_below(root: &Root, from: &Place, name: &str) -> Result<Option
     };
     let fault = |errno: Errno| StoreError::io(format!("MAIL_ROOT/{path}: looking at it"), errno.into());
     let stat = rustix::fs::fstat(&handle).map_err(fault)?;
-    let (depth, in_maildir) =
-        if by_link { real_place(root, &handle).map_err(fault)? } else { (path.split('/').count(), false) };
-    Ok(Some(Place { handle, stat, path, depth, in_maildir }))
+    let lies = if by_link {
+        real_place(root, &handle).map_err(fault)?
+    } else {
+        Lies { parent: from.id(), depth: path.split('/').count(), in_maildir: false }
+    };
+    Ok(Some(Place {
+        handle,
+        stat,
+        path,
+        parent: lies.parent,
+        depth: lies.depth,
+        in_maildir: lies.in_maildir,
+    }))
 }
 
 fn open(root: &Root, path: &str, more: ResolveFlags) -> rustix::io::Result<OwnedFd> {
@@ -149,22 +153,33 @@ fn absent(from: &Place, path: &str, name: &str, errno: Errno) -> Result<Option<P
     }
 }
 
-/// How deep a directory lies below the root, and whether a Maildir's folder is on the way; found by walking up, which
-/// needs no `/proc` and no names.
-fn real_place(root: &Root, handle: &OwnedFd) -> rustix::io::Result<(usize, bool)> {
+/// Where a directory really lies.
+struct Lies {
+    parent: DirId,
+    depth: usize,
+    in_maildir: bool,
+}
+
+/// Finds out where a directory lies by walking up, which needs no `/proc` and no names.
+fn real_place(root: &Root, handle: &OwnedFd) -> rustix::io::Result<Lies> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut here = rustix::fs::openat(handle, ".", flags, Mode::empty())?;
-    let mut in_maildir = false;
-    for depth in 0..DEEPEST {
-        let id = DirId::of(&rustix::fs::fstat(&here)?);
-        if id == root.id {
-            return Ok((depth, in_maildir));
-        }
+    let mut here = rustix::io::fcntl_dupfd_cloexec(handle, 0)?;
+    let mut id = DirId::of(&rustix::fs::fstat(&here)?);
+    let mut lies = Lies { parent: id, depth: 0, in_maildir: false };
+    while id != root.id {
         let parent = rustix::fs::openat(&here, "..", flags, Mode::empty())?;
-        in_maildir |= is_folder_of(&parent, id)?;
+        lies.in_maildir |= is_folder_of(&parent, id)?;
+        id = DirId::of(&rustix::fs::fstat(&parent)?);
+        if lies.depth == 0 {
+            lies.parent = id;
+        }
+        lies.depth += 1;
+        if lies.depth > DEEPEST {
+            return Err(Errno::XDEV);
+        }
         here = parent;
     }
-    Err(Errno::XDEV)
+    Ok(lies)
 }
 
 fn is_folder_of(parent: impl AsFd, id: DirId) -> rustix::io::Result<bool> {

@@ -413,7 +413,7 @@ mod any_local_part {
 
     proptest! {
         #[test]
-        fn stays_inside_the_root(locals in prop::collection::vec(local(), 64)) {
+        fn stays_inside_the_root(locals in prop::collection::vec(local(), 16)) {
             let tree = Tree::usual()
                 .dir("example.org/me/topic")
                 .dir("example.org/me/new")
