@@ -71,3 +71,14 @@ fn rule_4_a_clock_that_runs_ahead_does_not_hide_the_nonce() {
     assert_eq!(once(&accepted), once(&good().is_accepted()));
     retry.is_answered(451, &["clocks differ"]);
 }
+
+#[test]
+fn rule_5_the_mark_does_not_depend_on_the_text_of_b() {
+    let mark = |d: &str, b: &str| {
+        let value = format!(" v=1; a=rsa-sha256; d={d}; s=me; h=from; bh=AAAA; b={b}\r\n");
+        let field = Field { raw: b"", name: "DKIM-Signature", value: value.as_bytes() };
+        inspect::mark(&Signature::parse(&field).unwrap(), &field, &Index::new(&[]))
+    };
+    assert_eq!(mark("example.org", "AAAA"), mark("example.org", "BB\r\n BB"));
+    assert_ne!(mark("example.org", "AAAA"), mark("example.net", "AAAA"));
+}
