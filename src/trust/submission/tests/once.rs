@@ -30,6 +30,9 @@ fn rule_4_other_content_or_envelope_is_something_else() {
     let first = digest(good());
     let other = LETTER.replace("Hello", "Hullo");
     assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
+    // A signature does not notice white space; the digest does.
+    let spaced = String::from_utf8(good().message).unwrap().replace("Hello you.", "Hello  you.");
+    assert_ne!(digest(attempt(spaced.into())), first);
     let other = LETTER.replace("Subject: hello", "Subject: hullo");
     assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
     let message = signed(LETTER, &[&ME, &ME_ED]);
