@@ -98,6 +98,12 @@ pub enum Command {
         /// Only these addresses (all of them, if none is named)
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<String>,
+        /// Prints the result as JSON
+        #[arg(long)]
+        json: bool,
+        /// Names every mailbox, also those without letters
+        #[arg(long, short)]
+        verbose: bool,
     },
 
     /// Submits the letters that wait in the outbox

@@ -41,8 +41,8 @@ fn run() -> Result<(), Failure> {
             let original = std::env::var("SSH_ORIGINAL_COMMAND").ok();
             gate::run(&args, original.as_deref(), &server(&sources)?)
         }
-        Command::Pull { addresses } => {
-            let options = home::pull::Options { addresses, ..Default::default() };
+        Command::Pull { addresses, json, verbose } => {
+            let options = home::pull::Options { addresses, json, verbose };
             home::pull::run(&home(&sources)?, &options)
         }
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
