@@ -180,6 +180,12 @@ impl Desk {
         }
     }
 
+    /// Whether nothing is in hand or could be begun now.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.tasks.is_empty() && self.to_open.is_empty() && self.ready.is_empty()
+    }
+
     /// Waits for what is in hand; nothing new is started.
     pub(super) async fn drain(&mut self) {
         while self.tasks.join_next().await.is_some() {}

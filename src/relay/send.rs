@@ -135,7 +135,8 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
         route::Route::Never(diagnosis) => return (vec![Verdict::Failed(diagnosis); count], None),
         route::Route::Later(why) => return (vec![deferred(why.clone(), None); count], Some(why)),
     };
-    let mut why = "no server was found".to_owned();
+    // What was said last, by whom if by a server.
+    let (mut why, mut who) = ("no server was found".to_owned(), None);
     let mut left = ADDRESSES;
     for host in hosts {
         let addresses = match route::addresses(&parts.dns, &host, parts.config.allow_private).await {
@@ -147,18 +148,52 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
         };
         for ip in addresses.into_iter().take(left) {
             left -= 1;
-            let peer = SocketAddr::new(ip, parts.config.port);
-            match connect(peer, parts.config.allow_private).await {
-                Ok(stream) => match transact(parts, job, &request, stream).await {
-                    // Nobody there decided anything yet, and the letter was not sent: another server may.
-                    outcome if nothing_came_of(&outcome) => why = first_reason(&outcome, &host, ip),
-                    outcome => return (verdicts(outcome, &host, ip), None),
-                },
-                Err(error) => why = format!("{host} [{ip}]: {error}"),
+            match visit(parts, job, &request, ip).await {
+                Visit::Decided(outcome) => return (verdicts(outcome, &host, ip), None),
+                Visit::Deferred(words) => (why, who) = (words, Some(host.clone())),
+                Visit::Unreachable(words) => why = format!("{host} [{ip}]: {words}"),
             }
         }
     }
-    (vec![deferred(why.clone(), None); count], Some(why))
+    // One that answers and puts this letter off (greylisting, a full mailbox) may well take the next one.
+    let unreachable = who.is_none().then(|| why.clone());
+    (vec![deferred(why, who.as_ref()); count], unreachable)
+}
+
+/// What came of one server.
+enum Visit {
+    /// It decided about somebody, or has the letter.
+    Decided(Outcome),
+    /// It put everybody off before the letter was sent: another server may take it (RFC 5321 section 5.1).
+    Deferred(String),
+    /// No connection, no greeting, or one that sends us away.
+    Unreachable(String),
+}
+
+async fn visit(parts: &Parts, job: &Job, request: &Request, ip: IpAddr) -> Visit {
+    let peer = SocketAddr::new(ip, parts.config.port);
+    let mut stream = match connect(peer, parts.config.allow_private).await {
+        Ok(stream) => stream,
+        Err(error) => return Visit::Unreachable(error),
+    };
+    let mut greeted = false;
+    let open = |_: &str| {
+        greeted = true;
+        let file = parts.queue.open_message(&job.id).map_err(std::io::Error::other)?;
+        Ok(tokio::fs::File::from_std(file))
+    };
+    let outcome = exchange(&mut stream, request.clone(), open).await;
+    match outcome.fates.first() {
+        Some(Fate::Deferred(words)) if nothing_came_of(&outcome) => match greeted {
+            true => Visit::Deferred(words.clone()),
+            false => Visit::Unreachable(words.clone()),
+        },
+        _ => Visit::Decided(outcome),
+    }
+}
+
+fn nothing_came_of(outcome: &Outcome) -> bool {
+    !outcome.dot_sent && outcome.fates.iter().all(|fate| matches!(fate, Fate::Deferred(_)))
 }
 
 async fn connect(peer: SocketAddr, allow_private: bool) -> Result<TcpStream, String> {
@@ -176,26 +211,6 @@ async fn connect(peer: SocketAddr, allow_private: bool) -> Result<TcpStream, Str
     // Nagle and delayed acknowledgements cost 40 ms a letter.
     let _ = stream.set_nodelay(true);
     Ok(stream)
-}
-
-async fn transact(parts: &Parts, job: &Job, request: &Request, mut stream: TcpStream) -> Outcome {
-    let (queue, id) = (parts.queue.clone(), job.id.clone());
-    let open = |_: &str| match queue.open_message(&id) {
-        Ok(file) => Ok(tokio::fs::File::from_std(file)),
-        Err(error) => Err(std::io::Error::other(error)),
-    };
-    exchange(&mut stream, request.clone(), open).await
-}
-
-fn nothing_came_of(outcome: &Outcome) -> bool {
-    !outcome.dot_sent && outcome.fates.iter().all(|fate| matches!(fate, Fate::Deferred(_)))
-}
-
-fn first_reason(outcome: &Outcome, host: &Host, ip: IpAddr) -> String {
-    match outcome.fates.first() {
-        Some(Fate::Deferred(why)) => format!("{host} [{ip}]: {why}"),
-        _ => format!("{host} [{ip}]: nothing came of it"),
-    }
 }
 
 fn verdicts(outcome: Outcome, host: &Host, ip: IpAddr) -> Vec<Verdict> {

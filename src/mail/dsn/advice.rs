@@ -13,10 +13,10 @@ pub(super) fn of(diagnosis: &Diagnosis) -> &'static str {
         (_, 2, 2) => {
             "The recipient's mailbox is full. Try again in some days, or tell him in some other way."
         }
-        (_, 2, _) => "The mailbox exists but takes no mail now. Ask the recipient in some other way.",
         (_, 3, 4) | (_, 2, 3) => {
             "The letter is too large for the other side. Send it in parts, or send a link."
         }
+        (_, 2, _) => "The mailbox exists but takes no mail now. Ask the recipient in some other way.",
         (_, 4, 6) => {
             "The domain's mail is directed back to this server, where the address does not exist. Its MX \
              records, or the directories here, are to be corrected."
