@@ -36,7 +36,21 @@ where
     S: AsyncRead + AsyncWrite + Unpin + ?Sized,
     M: AsyncRead + Unpin,
 {
-    let mut talk = Talk::new(stream, request);
+    exchange_within(Duration::MAX, stream, request, open).await
+}
+
+/// As `exchange`, and no single wait takes longer than `patience`: somebody sits in front of it.
+pub async fn exchange_within<S, M>(
+    patience: Duration,
+    stream: &mut S,
+    request: Request,
+    open: impl FnOnce(&str) -> std::io::Result<M>,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin + ?Sized,
+    M: AsyncRead + Unpin,
+{
+    let mut talk = Talk::new(stream, request, patience);
     let (mut open, mut message) = (Some(open), None);
     let outcome = loop {
         match talk.client.step() {
@@ -72,6 +86,7 @@ struct Talk<'a, S: ?Sized> {
     /// When the reply that is due is overdue. Octets that complete no reply do not move it, so that a greeting that
     /// drips for ever ends.
     due: Instant,
+    patience: Duration,
 }
 
 enum Event {
@@ -80,10 +95,19 @@ enum Event {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
-    fn new(stream: &'a mut S, request: Request) -> Talk<'a, S> {
+    fn new(stream: &'a mut S, request: Request, patience: Duration) -> Talk<'a, S> {
         let client = Client::new(request);
-        let due = Instant::now() + client.timeout();
-        Talk { stream, client, replies: vec![0; REPLIES], due }
+        let mut talk = Talk { stream, client, replies: vec![0; REPLIES], due: Instant::now(), patience };
+        talk.wait_anew();
+        talk
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.timeout().min(self.patience)
+    }
+
+    fn wait_anew(&mut self) {
+        self.due = Instant::now() + self.timeout();
     }
 
     async fn read(&mut self) {
@@ -91,7 +115,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
             Ok(Ok(0)) => self.client.lost(CLOSED),
             Ok(Ok(count)) => self.heard(count),
             Ok(Err(error)) => self.client.lost(&broken(&error)),
-            Err(_) => self.client.lost(&format!("no answer in {} s", self.client.timeout().as_secs())),
+            Err(_) => self.client.lost(&format!("no answer in {:?}", self.timeout())),
         }
     }
 
@@ -126,7 +150,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
     /// Writes, and meanwhile hears what the server says: it may refuse early and close, and a server that waits for us
     /// to read must not wait for ever. Stops as soon as nothing more is wanted.
     async fn write(&mut self, mut bytes: &[u8]) {
-        let patience = self.client.timeout();
+        let patience = self.timeout();
         let over = self.client.is_over();
         while !bytes.is_empty() {
             match timeout(patience, self.read_or_write(bytes)).await {
@@ -135,9 +159,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
                 Ok(Ok(_)) => return self.client.lost(CLOSED),
                 Ok(Err(error)) => return self.last_words(&error).await,
                 Err(_) => {
-                    return self
-                        .client
-                        .lost(&format!("the server took nothing for {} s", patience.as_secs()));
+                    return self.client.lost(&format!("the server took nothing for {patience:?}"));
                 }
             }
             if self.client.is_over() && !over {
@@ -148,7 +170,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
         if let Err(error) = self.stream.flush().await {
             self.client.lost(&broken(&error));
         }
-        self.due = Instant::now() + self.client.timeout();
+        self.wait_anew();
     }
 
     async fn read_or_write(&mut self, bytes: &[u8]) -> io::Result<Event> {
@@ -178,7 +200,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
         let replies = self.client.replies();
         self.client.feed(self.replies.get(..count).unwrap_or_default());
         if self.client.replies() != replies {
-            self.due = Instant::now() + self.client.timeout();
+            self.wait_anew();
         }
     }
 }

@@ -2,4 +2,6 @@
 
 pub mod dns;
 pub mod exchange;
+pub mod export;
+pub mod preface;
 pub mod transport;

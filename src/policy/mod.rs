@@ -2,5 +2,7 @@
 
 pub mod cases;
 pub mod inbound;
+pub mod results;
 pub mod retry;
+pub mod signature;
 pub mod submission;

@@ -1,11 +1,11 @@
 //! What becomes of a queued letter: copies for directories here, transactions with other people's servers, reports.
 //!
-//! After its commit an entry is the relay's alone. `run` is the only one that changes its state.
+//! After its commit an entry is the relay's alone: first `accept`, then `run`, and nobody else, changes its state.
 
 use crate::config;
 use crate::net::dns::Dns;
 use crate::policy::retry::{self, Next};
-use crate::queue::{Entry, Queue, RecipientState, State};
+use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
 use crate::store::StoreError;
 use crate::store::letter::{Spill, SpillRoom};
 use crate::store::tree::Store;
@@ -39,7 +39,7 @@ pub struct Parts {
     pub config: config::Relay,
     /// Our name, in EHLO and in reports.
     pub hostname: Arc<str>,
-    /// Notified when something was committed.
+    /// Notified when something was handed over.
     pub wake: Arc<Notify>,
 }
 
@@ -60,6 +60,23 @@ pub async fn run(parts: Parts, mut stopped: watch::Receiver<bool>) {
     if tokio::time::timeout(GRACE, desk.drain()).await.is_err() {
         tracing::warn!("ending with deliveries in hand; they are made again at the next start");
     }
+}
+
+/// Takes a committed entry over: makes its copies here at once, then leaves it to `run`. What fails stays in the queue
+/// and is tried again. Blocks; to be called once for each commit.
+pub fn accept(parts: &Parts, id: &EntryId) {
+    let outcome = parts.queue.load(id).and_then(|entry| {
+        let Some(mut entry) = entry else { return Ok(()) };
+        match local::deliver(parts, &mut entry, unix_time()) {
+            true => parts.queue.record(&entry),
+            false => Ok(()),
+        }
+    });
+    if let Err(error) = outcome {
+        tracing::error!(%id, %error, "the copies here are made again by the relay");
+    }
+    parts.queue.hand_over(id.clone());
+    parts.wake.notify_one();
 }
 
 impl Parts {

@@ -4,7 +4,7 @@ use super::*;
 use crate::mail::address::Address;
 use crate::mail::envelope::{Envelope, Notify as Wanted, Recipient, ReversePath, Sender};
 use crate::net::dns::tests::{Authority, a, mx};
-use crate::queue::{EntryId, NewEntry};
+use crate::queue::NewEntry;
 use crate::smtp::Door;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -132,6 +132,7 @@ impl House {
         let mut body = Spill::new(Arc::clone(&self.parts.room));
         body.append(b"the body\r\n.dot\r\n").unwrap();
         let id = self.parts.queue.commit(entry, head, &body, None).unwrap();
+        self.parts.queue.hand_over(id.clone());
         self.parts.wake.notify_one();
         id
     }
@@ -197,6 +198,18 @@ async fn a_letter_goes_to_everybody_it_is_for() {
     assert!(copies[0].ends_with("\r\n\r\nthe body\r\n.dot\r\n"));
     assert_eq!(house.letters_of("me").len(), 1, "one copy per directory, not per address");
     assert_eq!(house.queued(), 0);
+}
+
+#[tokio::test]
+async fn copies_here_are_there_when_an_entry_is_accepted() {
+    let house = House::new().await;
+    let id = house.submit(&["you@our.test", "x@there.test"]);
+    house.parts.queue.take_fresh();
+    accept(&house.parts, &id);
+    assert_eq!(house.letters_of("you").len(), 1);
+    assert_eq!(house.parts.queue.take_fresh(), [id]);
+    house.run_until_quiet().await;
+    assert_eq!((house.letters_of("you").len(), house.stranger.letters().len()), (1, 1));
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! One connection: the protocol's machine says what to do next, and this loop does it.
 
+use super::allowed::Allowed;
 use super::house::House;
 use super::parcel::Parcel;
 use super::recipients::Transaction;
 use super::{mx, replies, submission};
-use crate::net::preface::Allowed;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Session, Settings, Step};
@@ -87,8 +87,10 @@ where
                 session.answer(reply);
             }
             Step::Reset => {
+                if parcel.take().is_some() {
+                    transaction.log_unfit();
+                }
                 transaction.reset();
-                parcel = None;
             }
             Step::Close => {
                 let _ = send(stream, &mut session).await;

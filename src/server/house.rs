@@ -7,10 +7,11 @@ use crate::error::{Exit, Failure};
 use crate::mail::address::{Address, Domain};
 use crate::net::dns::Dns;
 use crate::queue::Queue;
+use crate::relay;
 use crate::smtp::reply::Reply;
+use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
 use crate::store::tree::{Lookup, Store};
-use crate::store::{StoreError, free};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -23,12 +24,14 @@ const SPILL_ALL: usize = 8 << 20;
 /// Shared by all connections.
 pub struct House {
     pub config: config::Server,
+    /// `config.hostname`, which is a name that DNS could carry.
+    pub name: Domain,
     pub store: Store,
     pub queue: Queue,
     pub dns: Dns,
     pub room: Arc<SpillRoom>,
-    /// Wakes the relay when something was queued.
-    pub wake_relay: Arc<tokio::sync::Notify>,
+    /// What the relay works with.
+    pub relay: relay::Parts,
     letters: AtomicU64,
 }
 
@@ -37,13 +40,27 @@ impl House {
     pub fn open(config: config::Server) -> Result<House, Failure> {
         let state = &config.state_dir;
         let fault = |error: StoreError| Failure::new(Exit::TempFail, error.to_string());
+        let name = Domain::parse(&config.hostname).map_err(|error| {
+            let text = format!("hostname: {error}; set it to this server's full name, mx.example.org");
+            Failure::new(Exit::Config, text)
+        })?;
         let queue = Queue::open(state).map_err(fault)?;
-        let store =
-            Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
+        let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
+        if let Err(error) = store.check() {
+            tracing::warn!(%error, "letters are answered 451 until this is mended");
+        }
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
-        let wake_relay = Arc::default();
-        Ok(House { config, store, queue, dns, room, wake_relay, letters: AtomicU64::new(0) })
+        let relay = relay::Parts {
+            queue: queue.clone(),
+            store: store.clone(),
+            dns: dns.clone(),
+            room: Arc::clone(&room),
+            config: config.relay.clone(),
+            hostname: name.as_str().into(),
+            wake: Arc::default(),
+        };
+        Ok(House { config, name, store, queue, dns, room, relay, letters: AtomicU64::new(0) })
     }
 
     /// An id for a letter, for `Received`, the log and the reply: the time and a count.
@@ -64,11 +81,15 @@ impl House {
         blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills.
+    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too.
     pub async fn room_in_state(self: &Arc<House>) -> Result<(), Reply> {
         let house = Arc::clone(self);
-        let (dir, least) = (house.config.state_dir.clone(), house.config.limits.free_space);
-        blocking(move || free::check_path(&dir, least).map_err(|error| fault(&error))).await
+        blocking(move || {
+            let least = house.config.limits.free_space;
+            house.store.dead_letter()?.check_writable(least)
+        })
+        .await
+        .map_err(|error: StoreError| fault(&error))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The server: listeners with their budgets, and one connection from greeting to close.
 
+mod allowed;
 mod budget;
 mod connection;
 mod house;
@@ -11,3 +12,4 @@ mod replies;
 pub mod serve;
 mod shield;
 mod submission;
+mod trace;

@@ -34,14 +34,11 @@ pub fn queued_before(id: &str) -> Reply {
     Reply::new(250, 2, 0, format!("queued before, id {id}"))
 }
 
-/// The same letter is being taken on another connection.
-pub fn in_flight() -> Reply {
-    Reply::new(451, 4, 0, "this letter is being submitted on another connection; try again in a minute")
-}
-
-/// The nonce or a signature was used up by something else.
-pub fn used_before(why: &str) -> Reply {
-    Reply::new(550, 7, 1, format!("{why}; sign and seal the letter anew"))
+/// A line of an owner's letter is longer than RFC 5322 allows.
+pub fn line_too_long(length: usize, limit: usize) -> Reply {
+    let text =
+        format!("rule 2 (strict form): a line of {length} octets; {limit} are allowed; encode the body");
+    Reply::new(550, 7, 7, text)
 }
 
 /// An address of a domain of ours has no directory.
@@ -78,7 +75,12 @@ pub fn null_sender_at_submission() -> Reply {
 
 /// The ssh key is confined to other addresses.
 pub fn confined(address: &Address) -> Reply {
-    Reply::new(550, 7, 1, format!("this ssh key may not send as <{address}>; see its line in authorized_keys"))
+    Reply::new(
+        550,
+        7,
+        1,
+        format!("this ssh key may not send as <{address}>; see its line in authorized_keys"),
+    )
 }
 
 /// The sender's domain cannot receive mail, so that no answer could reach it.
@@ -99,8 +101,12 @@ pub fn dns_fault(domain: &str) -> Reply {
 /// The store's fault, always temporary.
 pub fn store_fault(error: &StoreError) -> Reply {
     match error {
-        StoreError::Full { .. } => Reply::new(452, 3, 1, "not enough disk space here just now; try again later"),
-        StoreError::WrongRoot(_) => Reply::new(451, 3, 0, "the mail store is not there just now; try again later"),
+        StoreError::Full { .. } => {
+            Reply::new(452, 3, 1, "not enough disk space here just now; try again later")
+        }
+        StoreError::WrongRoot(_) => {
+            Reply::new(451, 3, 0, "the mail store is not there just now; try again later")
+        }
         StoreError::Unsafe(_) => Reply::new(451, 3, 5, "this address is misconfigured here; try again later"),
         StoreError::Io { .. } => Reply::new(451, 3, 0, "a local fault; try again later"),
     }

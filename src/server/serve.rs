@@ -1,14 +1,15 @@
 //! `pillarbox serve`, from reading the configuration to the last connection.
 
+use super::allowed::Allowed;
 use super::budget::{Budget, Full, Place};
 use super::connection::{Peer, drive};
 use super::house::House;
 use super::listeners::{Listeners, bind_unix};
-use super::shield::{blocking, shielded};
 use super::replies;
+use super::shield::{blocking, shielded};
 use crate::config;
 use crate::error::{Exit, Failure};
-use crate::net::preface;
+use crate::net::preface::{MAX_PREFACE, Preface};
 use crate::relay;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -16,7 +17,7 @@ use crate::system::user;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,13 +62,19 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
         let listener = TcpListener::from_std(listener).map_err(os)?;
         open.note(door, &listener).map_err(os)?;
         let budget = if door == Door::Mx { &strangers } else { &owners };
-        doors.push(tokio::spawn(tcp_door(door, listener, Arc::clone(budget), Arc::clone(&house), stopped.clone())));
+        doors.push(tokio::spawn(tcp_door(
+            door,
+            listener,
+            Arc::clone(budget),
+            Arc::clone(&house),
+            stopped.clone(),
+        )));
     }
     let socket = house.config.state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     doors.push(tokio::spawn(unix_door(unix, by_gate, Arc::clone(&house), stopped.clone())));
-    tasks.spawn(relay::run(relay::Parts::of(&house), stopped.clone()));
+    tasks.spawn(relay::run(house.relay.clone(), stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =
@@ -86,7 +93,9 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
         while tasks.join_next().await.is_some() {}
     };
     if tokio::time::timeout(GRACE, finish).await.is_err() {
-        tracing::warn!("ending with letters still in hand; their senders were told nothing and will try again");
+        tracing::warn!(
+            "ending with letters still in hand; their senders were told nothing and will try again"
+        );
     }
     Ok(())
 }
@@ -152,7 +161,13 @@ async fn tcp_door(
                 let _ = stream.set_nodelay(true);
                 let ip = address.ip().to_canonical();
                 let peer = Peer { door, ip: Some(ip), allowed: None };
-                connections.spawn(one(stream, peer, budget.enter(Some(ip)), Arc::clone(&house), stop.clone()));
+                connections.spawn(one(
+                    stream,
+                    peer,
+                    budget.enter(Some(ip)),
+                    Arc::clone(&house),
+                    stop.clone(),
+                ));
             }
             Err(error) => accept_failed(&error).await,
         }
@@ -200,13 +215,26 @@ async fn gated(
     house: Arc<House>,
     stop: watch::Receiver<bool>,
 ) {
-    let allowed = match tokio::time::timeout(Duration::from_secs(10), preface::read(&mut stream)).await {
+    let allowed = match tokio::time::timeout(Duration::from_secs(10), allowed_by_preface(&mut stream)).await {
         Ok(Ok(allowed)) => allowed,
-        Ok(Err(error)) => return tracing::warn!(%error, "the gate's first line"),
+        Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
     let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
     one(stream, peer, place, house, stop).await;
+}
+
+/// Reads the first line and not an octet more: what follows is the client's.
+async fn allowed_by_preface(stream: &mut tokio::net::UnixStream) -> Result<Allowed, String> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        if line.len() >= MAX_PREFACE {
+            return Err("it does not end".into());
+        }
+        line.push(stream.read_u8().await.map_err(|error| error.to_string())?);
+    }
+    let preface = Preface::parse(&line).map_err(|error| error.to_string())?;
+    Allowed::from_preface(&preface)
 }
 
 async fn one<S>(
@@ -238,7 +266,7 @@ fn shown(ip: Option<IpAddr>) -> Option<String> {
 
 async fn dismiss<S: AsyncWrite + Unpin>(stream: &mut S, reply: &Reply) {
     let mut bytes = Vec::new();
-    reply.write_to(&mut bytes);
+    reply.encode(&mut bytes);
     let goodbye = async {
         let _ = stream.write_all(&bytes).await;
         let _ = stream.shutdown().await;

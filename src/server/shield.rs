@@ -41,7 +41,8 @@ fn words(panic: &(dyn Any + Send)) -> String {
 mod tests {
     #[tokio::test]
     async fn a_panic_in_a_connection_is_an_error_with_its_words() {
-        let outcome = super::shielded(async { std::hint::black_box(None::<u8>).expect("a parser's fault") }).await;
+        let outcome =
+            super::shielded(async { std::hint::black_box(None::<u8>).expect("a parser's fault") }).await;
         assert_eq!(outcome.unwrap_err(), "a parser's fault");
     }
 }

@@ -62,7 +62,7 @@ pub enum Step {
 const QUOTE: usize = 200;
 
 /// One transaction's machine.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     request: Request,
     reader: ReplyReader,

@@ -1,8 +1,17 @@
 //! DKIM: keys, signing, sealing, verifying. The one wrapper around the mail-auth crate.
+//!
+//! At home: [`keys`], [`sign`], [`seal`]. On the server: [`submission`] and [`inbound`] gather the evidence that
+//! `policy` decides on; both stand on [`inspect`].
 
 pub mod canon;
+#[cfg(test)]
+mod forge;
+pub mod inbound;
+pub mod inspect;
 pub mod keys;
+pub mod record;
 pub mod seal;
 pub mod sign;
 pub mod signature;
+pub mod submission;
 mod tags;

@@ -1,0 +1,242 @@
+//! A message as it comes in after DATA: the header gathered in memory, then the body, hashed and spilled as it flows.
+
+use super::house::{House, fault};
+use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction, named_owners};
+use super::replies;
+use super::shield::blocking;
+use crate::mail::envelope::ReversePath;
+use crate::policy::submission::{Channel, Permit};
+use crate::smtp::Door;
+use crate::smtp::reply::Reply;
+use crate::store::StoreError;
+use crate::store::letter::Spill;
+use crate::trust::{inbound, submission};
+use std::sync::Arc;
+
+/// Honest headers are a few KiB; the largest seen carry long lists of recipients.
+const HEADER_LIMIT: usize = 256 << 10;
+/// From this size on, a spill may lie in a file, and appending may block.
+const MAY_BLOCK: u64 = 64 << 10;
+
+/// The message of one transaction.
+pub struct Parcel {
+    house: Arc<House>,
+    header: Vec<u8>,
+    body: Spill,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Still within the header.
+    Header,
+    /// Within the body, with the evidence so far.
+    Body(Gathering),
+    /// Something went wrong: the rest is read and dropped, and this is the answer to the final dot.
+    Failed(Reply),
+}
+
+/// Evidence, by door.
+pub enum Gathering {
+    /// From a stranger.
+    Mx(inbound::Gathering),
+    /// From the owner, or whoever says so.
+    Submission(Box<submission::Gathering>),
+}
+
+/// A whole message.
+pub struct Whole {
+    pub header: Vec<u8>,
+    pub body: Spill,
+    pub gathering: Gathering,
+}
+
+impl Parcel {
+    /// An empty one.
+    pub fn new(transaction: &Transaction) -> Parcel {
+        let house = Arc::clone(&transaction.house);
+        let body = Spill::new(Arc::clone(&house.room));
+        Parcel { house, header: Vec::new(), body, stage: Stage::Header }
+    }
+
+    /// Takes the next slice.
+    pub async fn body(&mut self, slice: &[u8], transaction: &Transaction) {
+        match &mut self.stage {
+            Stage::Failed(_) => {}
+            Stage::Body(gathering) => {
+                gathering.body(slice);
+                self.spill(slice);
+            }
+            Stage::Header => self.header(slice, transaction).await,
+        }
+    }
+
+    /// After the final dot: the whole message, or what went wrong.
+    pub async fn whole(mut self, transaction: &Finished) -> Result<Whole, Reply> {
+        if matches!(self.stage, Stage::Header) {
+            // No empty line ever came: the letter is a header alone.
+            let about = About::of_finished(transaction);
+            self.begin(about).await;
+        }
+        match self.stage {
+            Stage::Body(gathering) => Ok(Whole { header: self.header, body: self.body, gathering }),
+            Stage::Failed(reply) => Err(reply),
+            Stage::Header => Err(replies::broken()),
+        }
+    }
+
+    async fn header(&mut self, slice: &[u8], transaction: &Transaction) {
+        // The empty line may lie across two slices.
+        let from = self.header.len().saturating_sub(3);
+        self.header.extend_from_slice(slice);
+        let Some(end) = header_end(&self.header, from) else {
+            if self.header.len() > HEADER_LIMIT {
+                self.fail(replies::header_too_large(HEADER_LIMIT));
+            }
+            return;
+        };
+        if end > HEADER_LIMIT {
+            return self.fail(replies::header_too_large(HEADER_LIMIT));
+        }
+        let rest = self.header.split_off(end);
+        let Some(about) = About::of(transaction) else { return self.fail(replies::broken()) };
+        self.begin(about).await;
+        if let Stage::Body(gathering) = &mut self.stage {
+            gathering.body(&rest);
+            self.spill(&rest);
+        }
+    }
+
+    async fn begin(&mut self, about: About) {
+        let (house, header) = (Arc::clone(&self.house), std::mem::take(&mut self.header));
+        let begun = blocking(move || {
+            let gathering = about.begin(&house, &header);
+            (gathering.map_err(|error| fault(&error)), header)
+        });
+        let (gathering, header) = begun.await;
+        self.header = header;
+        match gathering {
+            Ok(gathering) => self.stage = Stage::Body(gathering),
+            Err(reply) => self.fail(reply),
+        }
+    }
+
+    fn spill(&mut self, slice: &[u8]) {
+        let body = &mut self.body;
+        let appended = match body.len() > MAY_BLOCK {
+            true => tokio::task::block_in_place(|| body.append(slice)),
+            false => body.append(slice),
+        };
+        if let Err(error) = appended {
+            self.fail(fault(&error));
+        }
+    }
+
+    fn fail(&mut self, reply: Reply) {
+        self.stage = Stage::Failed(reply);
+        self.header = Vec::new();
+        self.body = Spill::new(Arc::clone(&self.house.room));
+    }
+}
+
+impl Gathering {
+    fn body(&mut self, slice: &[u8]) {
+        match self {
+            Gathering::Mx(gathering) => gathering.body(slice),
+            Gathering::Submission(gathering) => gathering.body(slice),
+        }
+    }
+}
+
+/// What the evidence begins with.
+enum About {
+    Mx,
+    Submission(Box<submission::Session>, Vec<crate::mail::address::Address>),
+}
+
+impl About {
+    fn of(transaction: &Transaction) -> Option<About> {
+        let (sender, recipients) = (transaction.sender()?, transaction.recipients());
+        About::new(&transaction.house, &transaction.peer, sender, recipients)
+    }
+
+    fn of_finished(done: &Finished) -> About {
+        About::new(&done.house, &done.peer, &done.sender, &done.recipients).unwrap_or(About::Mx)
+    }
+
+    fn new(
+        house: &House,
+        peer: &super::connection::Peer,
+        sender: &KnownSender,
+        recipients: &[KnownRecipient],
+    ) -> Option<About> {
+        if peer.door == Door::Mx {
+            return Some(About::Mx);
+        }
+        let (ReversePath::Address(address), Some(mailbox)) = (&sender.sender.path, &sender.mailbox) else {
+            return None;
+        };
+        let (channel, named) = match &peer.allowed {
+            None => (Channel::Loopback, Vec::new()),
+            Some(allowed) if allowed.is_everything() => {
+                (Channel::Gate(vec![Permit::Address(mailbox.owner)]), Vec::new())
+            }
+            Some(allowed) => {
+                let domains = allowed.domains().iter().cloned().map(Permit::Domain).collect();
+                (Channel::Gate(domains), allowed.addresses().to_vec())
+            }
+        };
+        let session = submission::Session {
+            sender: address.clone(),
+            owner: mailbox.owner,
+            recipients: recipients.iter().map(|known| known.recipient.address.clone()).collect(),
+            channel,
+            hostname: house.config.hostname.clone(),
+            accept: house.config.submission.accept.clone(),
+        };
+        Some(About::Submission(Box::new(session), named))
+    }
+
+    /// Blocks: names are looked up in the tree.
+    fn begin(self, house: &House, header: &[u8]) -> Result<Gathering, StoreError> {
+        match self {
+            About::Mx => {
+                let gathering = inbound::Gathering::begin(header, |domain| house.store.is_ours(domain))?;
+                Ok(Gathering::Mx(gathering))
+            }
+            About::Submission(mut session, named) => {
+                if let Channel::Gate(permits) = &mut session.channel {
+                    permits.extend(named_owners(&house.store, &named)?.into_iter().map(Permit::Address));
+                }
+                let gathering = submission::Gathering::begin(header, *session, &house.store)?;
+                Ok(Gathering::Submission(Box::new(gathering)))
+            }
+        }
+    }
+}
+
+/// Where the body begins, if the empty line is there; looked for from `from` on. A letter that begins with the empty
+/// line has no header at all.
+fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
+    if bytes.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    let found = bytes.get(from..)?.windows(4).position(|four| four == b"\r\n\r\n")?;
+    Some(from + found + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::header_end;
+
+    #[test]
+    fn the_empty_line_is_found_wherever_the_slices_are_cut() {
+        let letter = b"A: b\r\n\r\nbody\r\n\r\n";
+        for cut in 0..letter.len() {
+            let from = cut.saturating_sub(3);
+            let whole = header_end(&letter[..cut], 0).or_else(|| header_end(letter, from));
+            assert_eq!(whole, Some(8), "cut at {cut}");
+        }
+        assert_eq!(header_end(b"\r\nbody", 0), Some(2));
+        assert_eq!(header_end(b"A: b\r\n", 0), None);
+    }
+}

@@ -1,0 +1,95 @@
+//! The owner's letter that is whole: judged by the seven rules, committed to the queue once.
+
+use super::house::{fault, unix_time};
+use super::mx::deliver_at_once;
+use super::parcel::{Gathering, Parcel, Whole};
+use super::recipients::Finished;
+use super::replies;
+use super::shield::blocking;
+use super::trace::{log_decision, received};
+use crate::policy::submission::{Accepted, decide, in_flight, used};
+use crate::queue::{EntryId, NewEntry, Seen};
+use crate::smtp::Door;
+use crate::smtp::reply::Reply;
+use crate::store::StoreError;
+use crate::store::letter::Spill;
+use crate::trust::submission::once;
+use std::sync::Arc;
+
+/// RFC 5322 section 2.1.1; DESIGN rule 2.
+const LONGEST_LINE: usize = 998;
+
+/// Judges and queues; the reply to the final dot.
+pub async fn accept(parcel: Parcel, done: Finished) -> Reply {
+    let id = done.house.new_id();
+    let (reply, by) = match judge(parcel, &done).await {
+        Ok(letter) => {
+            let by = format!("signed by {}", letter.accepted.by);
+            (commit(&id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
+        }
+        Err(reply) => (reply, None),
+    };
+    log_decision(&id, &done, &reply, by.as_deref());
+    reply
+}
+
+/// A letter whose sender proved that it is his.
+struct Letter {
+    accepted: Accepted,
+    /// The header without seal: what is queued.
+    head: Vec<u8>,
+    body: Spill,
+}
+
+async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Reply> {
+    let Whole { body, gathering, .. } = parcel.whole(done).await?;
+    let Gathering::Submission(gathering) = gathering else { return Err(replies::broken()) };
+    if done.facts.longest_line > LONGEST_LINE {
+        return Err(replies::line_too_long(done.facts.longest_line, LONGEST_LINE));
+    }
+    let gathered = gathering.finish(&done.house.dns, unix_time().as_secs() as i64).await;
+    let accepted = decide(&gathered.evidence)?;
+    Ok(Letter { accepted, head: gathered.head, body })
+}
+
+/// What came of a look at the marks and, where they were new, of the commit.
+enum Outcome {
+    Queued(EntryId),
+    Reply(Reply),
+}
+
+async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
+    let now = unix_time().as_secs() as i64;
+    let marks = once(&letter.accepted);
+    let entry = NewEntry {
+        door: Door::Submission,
+        arrived: now,
+        envelope: done.envelope(),
+        once: Some(marks.clone()),
+        received: received(id, done).into_bytes(),
+        junk: false,
+    };
+    let house = Arc::clone(&done.house);
+    let outcome = blocking(move || {
+        let claim = match house.queue.claim(&marks, now)? {
+            (Seen::New, claim) => claim,
+            (Seen::Same(entry), _) => return Ok(Outcome::Reply(replies::queued_before(&entry))),
+            (Seen::InFlight, _) => return Ok(Outcome::Reply(in_flight())),
+            (Seen::Different(what), _) => return Ok(Outcome::Reply(used(&what))),
+        };
+        // Asked last: the retry of what was committed before gets its 250 however late it comes.
+        if let Err(reply) = letter.accepted.fresh(now) {
+            return Ok(Outcome::Reply(reply));
+        }
+        let entry = house.queue.commit(entry, &letter.head, &letter.body, claim)?;
+        deliver_at_once(&house, &entry);
+        Ok::<_, StoreError>(Outcome::Queued(entry))
+    });
+    match outcome.await.map_err(|error| fault(&error))? {
+        Outcome::Queued(entry) => {
+            tracing::info!(id, %entry, "committed to the queue");
+            Ok(replies::queued(&entry.to_string()))
+        }
+        Outcome::Reply(reply) => Ok(reply),
+    }
+}

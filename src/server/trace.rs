@@ -1,0 +1,55 @@
+//! What a letter leaves behind: its `Received` field, and one line in the log.
+
+use super::house::unix_time;
+use super::recipients::Finished;
+use crate::mail::trace::{Client, Protocol, Received};
+use crate::smtp::Door;
+use crate::smtp::reply::Reply;
+
+/// The `Received` field of a letter, CRLF included. For the owner's own it names nothing of his machine.
+pub fn received(id: &str, done: &Finished) -> String {
+    let helo = done.greeting.as_ref().map_or("unknown", |(name, _)| name.as_str());
+    let client = done.peer.ip.map(|ip| Client { helo, ip, rdns: None });
+    let only = match done.recipients.as_slice() {
+        [one] => Some(&one.recipient.address),
+        _ => None,
+    };
+    let received = Received {
+        from: client.filter(|_| done.peer.door == Door::Mx),
+        by: &done.house.name,
+        with: Protocol {
+            extended: done.greeting.as_ref().is_some_and(|(_, esmtp)| *esmtp),
+            utf8: done.sender.sender.smtputf8,
+            tls: false,
+            authenticated: done.peer.door == Door::Submission,
+        },
+        id,
+        // Bcc: a copy that leaves must not say for whom it was.
+        recipient: only.filter(|_| done.peer.door == Door::Mx),
+        time: unix_time().as_secs() as i64,
+    };
+    received.to_string()
+}
+
+/// The one line: what was decided, of which letter, and why, in words.
+pub fn log_decision(id: &str, done: &Finished, reply: &Reply, note: Option<&str>) {
+    let to: Vec<String> = done.recipients.iter().map(|known| known.recipient.address.to_string()).collect();
+    tracing::info!(
+        id,
+        door = ?done.peer.door,
+        peer = done.peer.ip.map(|ip| ip.to_string()),
+        helo = done.greeting.as_ref().map(|(name, _)| name.as_str()),
+        from = %done.sender.sender.path,
+        to = to.join(" "),
+        size = done.facts.size,
+        code = reply.code,
+        reason = reply.text,
+        note,
+        "{}",
+        match reply.code {
+            200..=399 => "accepted",
+            400..=499 => "deferred",
+            _ => "refused",
+        }
+    );
+}

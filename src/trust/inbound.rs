@@ -1,0 +1,141 @@
+//! Evidence at the mx door: DKIM of whoever signed, and the domains that From names.
+//!
+//! The connection calls [`Gathering::begin`] with the whole header block, [`Gathering::body`] with every slice,
+//! [`Gathering::finish`] at the dot, and gives what comes of it to [`crate::policy::inbound::decide`] (and to
+//! [`crate::policy::results::authentication_results`]).
+
+use super::canon::{Index, plain_name};
+use super::inspect::Inspection;
+use super::record::KeySource;
+use super::signature::{Signature, is_signature};
+use crate::config::BrokenDkim;
+use crate::mail::address::Domain;
+use crate::mail::header::split_lenient;
+use crate::mail::mailboxes;
+use crate::policy::inbound::{Author, Evidence};
+use crate::store::StoreError;
+
+/// Signatures that are looked at; strangers shall not make us ask DNS without end.
+const LOOKED_AT: usize = 10;
+
+/// A letter on its way in.
+pub struct Gathering {
+    authors: Vec<Author>,
+    inspection: Inspection,
+}
+
+impl Gathering {
+    /// Begins with the whole header block, the empty line included. `is_ours` says whether a domain is ours (and may block).
+    pub fn begin(
+        header: &[u8],
+        is_ours: impl Fn(&Domain) -> Result<bool, StoreError>,
+    ) -> Result<Gathering, StoreError> {
+        let split = split_lenient(header);
+        let mut authors: Vec<Author> = Vec::new();
+        for field in split.fields.iter().filter(|field| plain_name(field.name) == "from") {
+            for domain in author_domains(field.value) {
+                if !authors.iter().any(|author| author.domain == domain) {
+                    let ours = is_ours(&domain)?;
+                    authors.push(Author { domain, ours });
+                }
+            }
+        }
+        let index = Index::new(&split.fields);
+        let mut inspection = Inspection::default();
+        // What cannot be parsed is no signature, and costs nothing.
+        let parsed = split.fields.iter().filter(|field| is_signature(field));
+        let parsed =
+            parsed.filter_map(|field| Signature::parse(field).ok().map(|signature| (signature, field)));
+        for (signature, field) in parsed.take(LOOKED_AT) {
+            inspection.add(signature, field, &index);
+        }
+        Ok(Gathering { authors, inspection })
+    }
+
+    /// The next slice of the body.
+    pub fn body(&mut self, slice: &[u8]) {
+        self.inspection.body(slice);
+    }
+
+    /// After the final dot: looks the keys up, each once, and judges the signatures. `now` is Unix time in seconds.
+    pub async fn finish(
+        self,
+        keys: &impl KeySource,
+        broken_dkim: BrokenDkim,
+        trusted_forwarders: Vec<Domain>,
+        now: i64,
+    ) -> Evidence {
+        let signatures = self.inspection.finish().verify(keys, now).await;
+        Evidence { broken_dkim, authors: self.authors, signatures, trusted_forwarders }
+    }
+}
+
+/// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows
+/// an `@` counts, with comments cut out and without that: readers differ, and none may be shown our name.
+fn author_domains(value: &[u8]) -> Vec<Domain> {
+    if let Ok(mailboxes) = mailboxes::parse(value) {
+        return mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned()).collect();
+    }
+    let text = String::from_utf8_lossy(value);
+    let plain = without_comments(&text);
+    [text.as_ref(), plain.as_str()].into_iter().flat_map(domains_behind_at).collect()
+}
+
+fn domains_behind_at(text: &str) -> Vec<Domain> {
+    let mut domains = Vec::new();
+    for piece in joined(text).split('@').skip(1) {
+        let end = piece.find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._".contains(c));
+        let name = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default().trim_matches('.');
+        domains.extend(Domain::parse(name).ok());
+    }
+    domains
+}
+
+/// Without the white space around dots and `@`, which obsolete forms allow (RFC 5322 section 4.4).
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    let mut rest = text.trim_start();
+    while let Some(c) = rest.chars().next() {
+        let tail = &rest[c.len_utf8()..];
+        let next = rest.trim_start();
+        if !c.is_whitespace() {
+            joined.push(c);
+            rest = if matches!(c, '.' | '@') { tail.trim_start() } else { tail };
+        } else if next.starts_with(['.', '@']) {
+            rest = next;
+        } else {
+            joined.push(' ');
+            rest = next;
+        }
+    }
+    joined
+}
+
+/// RFC 5322 comments, nested, with quoted pairs.
+fn without_comments(text: &str) -> String {
+    let mut plain = String::new();
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => {
+                escaped = true;
+                continue;
+            }
+            '"' if depth == 0 => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted && depth > 0 => {
+                depth -= 1;
+                continue;
+            }
+            _ => (),
+        }
+        if depth == 0 {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! Rules 4 and 5: what makes a repeat recognizable.
+
+use super::*;
+
+#[test]
+fn rule_4_a_retry_renews_only_the_time_and_the_seals_signature() {
+    let message = signed(LETTER, &[&ME, &ME_ED]);
+    let first = attempt(sealed(message.clone(), &ME)).is_accepted();
+    let mut later = seal_for(&["you@example.net"]);
+    later.time = NOW + 86_400;
+    let mut retry = attempt(on_top(seal(&message, &later, &ME).unwrap(), &message));
+    retry.now = NOW + 86_400;
+    let second = retry.is_accepted();
+    assert_eq!(once(&first), once(&second));
+    assert_eq!(first.nonce.as_deref(), Some("00112233445566778899aabbccddeeff"));
+}
+
+#[test]
+fn rule_4_nonces_are_looked_up_before_the_time_is() {
+    let mut late = good();
+    late.now = NOW + 86_400;
+    let accepted = decide(&late.gather().evidence).unwrap();
+    assert_eq!(once(&accepted), once(&good().is_accepted()));
+    assert_eq!(accepted.fresh(late.now).unwrap_err().code, 451);
+}
+
+#[test]
+fn rule_4_other_content_or_envelope_is_something_else() {
+    let digest = |attempt: Attempt| attempt.is_accepted().digest;
+    let first = digest(good());
+    let other = LETTER.replace("Hello", "Hullo");
+    assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
+    let other = LETTER.replace("Subject: hello", "Subject: hullo");
+    assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
+    let message = signed(LETTER, &[&ME, &ME_ED]);
+    let seal_ = seal_for(&["you@example.net", "them@example.net"]);
+    let mut both = attempt(on_top(seal(&message, &seal_, &ME).unwrap(), &message));
+    both.session.recipients = vec![address("you@example.net"), address("them@example.net")];
+    assert_ne!(digest(both), first);
+    assert_eq!(digest(good()), first);
+}
+
+#[test]
+fn rule_5_every_bound_signature_is_spent() {
+    assert_eq!(good().is_accepted().spends.len(), 2);
+    let mut one_in_trouble = good();
+    one_in_trouble.keys = one_in_trouble.keys.set("me.ed25519._domainkey.example.org", None);
+    assert_eq!(one_in_trouble.is_accepted().spends, good().is_accepted().spends);
+}
+
+#[test]
+fn rule_5_a_refolded_signature_is_the_same_signature() {
+    let spends = |message: Vec<u8>| attempt(sealed(message, &ME)).is_accepted().spends;
+    let message = signed(LETTER, &[&ME]);
+    let text = String::from_utf8(message.clone()).unwrap();
+    let at = text.find(" b=").unwrap() + 10;
+    let refolded = format!("{}\r\n\t {}", &text[..at], &text[at..]);
+    assert_ne!(refolded, text);
+    assert_eq!(spends(refolded.into()), spends(message.clone()));
+    let unpadded = text.replace("==\r\n", "\r\n");
+    assert_eq!(spends(unpadded.into()), spends(message));
+}
