@@ -98,15 +98,19 @@ pub enum Command {
         /// Only these addresses (all of them, if none is named)
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+        /// Says so, too, when nothing came
+        #[arg(long, short)]
+        verbose: bool,
     },
 
     /// Submits the letters that wait in the outbox
     ///
-    /// With names (of `pillarbox outbox list`), just those, and also when a server has refused them before.
-    ///
     /// Example: pillarbox flush
     Flush {
-        /// The letters to submit
+        /// Only these letters (`outbox list` has their names), and though a server refused them before
         #[arg(value_name = "LETTER")]
         letters: Vec<String>,
     },
