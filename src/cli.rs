@@ -98,12 +98,22 @@ pub enum Command {
         /// Only these addresses (all of them, if none is named)
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+        /// Says so, too, when nothing came
+        #[arg(long, short)]
+        verbose: bool,
     },
 
     /// Submits the letters that wait in the outbox
     ///
     /// Example: pillarbox flush
-    Flush,
+    Flush {
+        /// Only these letters (`outbox list` has their names), and though a server refused them before
+        #[arg(value_name = "LETTER")]
+        letters: Vec<String>,
+    },
 
     /// Flushes the outbox, then pulls
     ///

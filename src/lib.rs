@@ -25,6 +25,8 @@ pub mod system;
 
 pub mod relay;
 
+pub mod server;
+
 pub mod home;
 
 pub mod gate;

@@ -47,7 +47,7 @@ pub(super) fn run(allowed: &Allowed, config: &config::Server) -> Result<(), Fail
 
 /// Why a pull ended early.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ServeError {
+enum ServeError {
     /// Home does not keep to the protocol, or is gone.
     #[error("home: {0}")]
     Home(#[from] WireError),
@@ -84,7 +84,7 @@ enum Event {
 }
 
 /// The whole session.
-pub(super) fn serve(
+fn serve(
     source: &Source,
     server: &str,
     hostname: &str,

@@ -148,9 +148,20 @@ fn any<T>(mut items: Vec<T>) -> Result<Option<T>, Failure> {
     if items.len() < 2 {
         return Ok(items.pop());
     }
-    let number = u128::from_ne_bytes(super::outbox::random()?);
+    let number = u128::from_ne_bytes(random()?);
     let at = number % items.len() as u128;
     Ok(Some(items.swap_remove(at as usize)))
+}
+
+/// 128 random bits, of the kernel.
+pub(super) fn random() -> Result<[u8; 16], Failure> {
+    let mut bytes = [0; 16];
+    let got = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
+    match got {
+        Ok(16) => Ok(bytes),
+        Ok(_) => Err(Failure::new(Exit::OsErr, "the kernel gave too few random bytes")),
+        Err(error) => Err(Failure::new(Exit::OsErr, format!("no random bytes: {error}"))),
+    }
 }
 
 /// `SELECTOR@domain-dkim.pem`.

@@ -1,5 +1,7 @@
 //! The owner's own machine: sendmail, outbox, pull.
 
+#[cfg(test)]
+mod fake;
 pub mod keyring;
 pub mod outbox;
 pub mod pull;

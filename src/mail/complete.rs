@@ -8,7 +8,6 @@ use super::address::Domain;
 use super::date;
 use super::header::{Field, Header, split_lenient};
 use super::mailboxes::{self, Mailbox, Named, grammar};
-use std::ops::Range;
 
 /// What the letter's completion takes from outside.
 #[derive(Clone, Copy, Debug)]
@@ -145,20 +144,7 @@ fn complete_field(field: &Field<'_>, with: &Completion<'_>) -> Vec<u8> {
             _ => {}
         }
     }
-    patched(text, &patches).into_bytes()
-}
-
-/// `text` with each span, in their order, replaced.
-pub(super) fn patched(text: &str, patches: &[(Range<usize>, String)]) -> String {
-    let mut out = String::with_capacity(text.len() + 64);
-    let mut at = 0;
-    for (span, new) in patches {
-        out.push_str(&text[at..span.start]);
-        out.push_str(new);
-        at = span.end;
-    }
-    out.push_str(&text[at..]);
-    out
+    grammar::patched(text, &patches).into_bytes()
 }
 
 fn first_domain(from: &[u8]) -> Option<Domain> {

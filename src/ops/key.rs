@@ -250,8 +250,10 @@ fn name(algorithm: Algorithm) -> &'static str {
     }
 }
 
+/// Names of files and selectors are lower case, as addresses are compared.
 fn parse(address: &str) -> Result<Address, Failure> {
-    Address::parse(address).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
+    Address::parse(&address.to_ascii_lowercase())
+        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 fn domain_of(address: &Address) -> Result<&Domain, Failure> {

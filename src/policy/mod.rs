@@ -3,5 +3,6 @@
 pub mod cases;
 pub mod inbound;
 pub mod results;
+pub mod retry;
 pub mod signature;
 pub mod submission;

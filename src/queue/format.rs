@@ -17,6 +17,7 @@ struct EnvelopeFile {
     #[serde(with = "DoorName")]
     door: Door,
     arrived: i64,
+    junk: bool,
     size: u64,
     eight_bit: bool,
     envelope: Envelope,
@@ -56,6 +57,7 @@ pub(super) fn envelope_file(id: &EntryId, new: &NewEntry, size: u64, eight_bit: 
         id: id.clone(),
         door: new.door,
         arrived: new.arrived,
+        junk: new.junk,
         size,
         eight_bit,
         envelope: new.envelope.clone(),
@@ -76,6 +78,7 @@ pub(super) fn read_envelope(id: &EntryId, text: &[u8]) -> Result<Entry, FormatEr
         id: file.id,
         door: file.door,
         arrived: file.arrived,
+        junk: file.junk,
         recipients: file.envelope.recipients.iter().cloned().map(RecipientState::new).collect(),
         envelope: file.envelope,
         once: file.once,

@@ -2,23 +2,24 @@
 //!
 //! Every state on disk, and how it is recovered, is in `docs/states.md`.
 
-use crate::mail::envelope::{Envelope, Recipient};
+use crate::mail::envelope::Envelope;
 use crate::smtp::Door;
 use crate::store::{StoreError, letter::Spill};
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 mod disk;
+mod entry;
 mod format;
 mod seen;
 #[cfg(test)]
 mod tests;
 
 use disk::{Disk, Found};
+pub use entry::{Entry, EntryId, RecipientState, State};
 use seen::{Log, Marks, Rewrite};
 
 /// A new entry, to be committed.
@@ -32,6 +33,8 @@ pub struct NewEntry {
     pub envelope: Envelope,
     /// What makes a repeat recognizable, for submissions.
     pub once: Option<Once>,
+    /// Whether its copies here go to the directories for junk.
+    pub junk: bool,
     /// The `Received` field, already written by the connection (complete, with CRLF); it is put in front of the head.
     pub received: Vec<u8>,
 }
@@ -71,6 +74,8 @@ struct Inner {
     disk: Disk,
     marks: Arc<Mutex<Marks>>,
     log: Mutex<Log>,
+    /// What was committed since somebody asked.
+    fresh: Mutex<Vec<EntryId>>,
 }
 
 impl Queue {
@@ -93,9 +98,8 @@ impl Queue {
         }
         let (log, marks) = seen.finish()?;
         disk.clear_removed()?;
-        Ok(Queue {
-            inner: Arc::new(Inner { disk, marks: Arc::new(Mutex::new(marks)), log: Mutex::new(log) }),
-        })
+        let (marks, log) = (Arc::new(Mutex::new(marks)), Mutex::new(log));
+        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, fresh: Mutex::default() }) })
     }
 
     /// Looks the marks up and claims them for this connection. `now` is Unix time in seconds.
@@ -112,7 +116,7 @@ impl Queue {
     }
 
     /// Commits an entry: message (`received`, `head` and `body`), envelope, fsync, `RENAME_NOREPLACE`, both parents
-    /// fsynced. This is the one commit point.
+    /// fsynced. This is the one commit point. From here on the entry is the relay's, local recipients too: wake it.
     pub fn commit(
         &self,
         entry: NewEntry,
@@ -123,6 +127,7 @@ impl Queue {
         match self.inner.disk.commit(&entry, head, body) {
             Ok(id) => {
                 lock(&self.inner.marks).commit(&id, entry.arrived, entry.once.as_ref());
+                lock(&self.inner.fresh).push(id.clone());
                 Ok(id)
             }
             Err(fault) => {
@@ -133,6 +138,11 @@ impl Queue {
                 Err(fault.error)
             }
         }
+    }
+
+    /// The entries that were committed since the last call.
+    pub fn take_fresh(&self) -> Vec<EntryId> {
+        std::mem::take(&mut lock(&self.inner.fresh))
     }
 
     /// The entries there are, oldest first.
@@ -223,117 +233,4 @@ impl Drop for Claim {
             lock(&self.marks).give_back(once);
         }
     }
-}
-
-/// An entry's name: time of arrival and randomness, 20 hex digits, safe as a file name. Names sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EntryId(pub String);
-
-impl EntryId {
-    /// A new name for what arrived at this Unix time.
-    fn new(arrived: i64) -> std::io::Result<EntryId> {
-        let mut random = [0; 6];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let random = random.iter().fold(0u64, |sum, &octet| sum << 8 | u64::from(octet));
-        Ok(EntryId(format!("{:08x}{random:012x}", arrived.clamp(0, i64::from(u32::MAX)))))
-    }
-
-    /// A name that somebody typed or that stands in a directory.
-    pub fn parse(text: &str) -> Option<EntryId> {
-        let plain = text.len() == 20 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        plain.then(|| EntryId(text.to_owned()))
-    }
-
-    /// Unix time of arrival, seconds.
-    pub fn arrived(&self) -> i64 {
-        self.0.get(..8).and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0)
-    }
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// A committed entry: what it is, and how far it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name.
-    pub id: EntryId,
-    /// Which door it came through.
-    pub door: Door,
-    /// Unix time of arrival, seconds.
-    pub arrived: i64,
-    /// The envelope.
-    pub envelope: Envelope,
-    /// The marks of a submission.
-    pub once: Option<Once>,
-    /// Octets of the message.
-    pub size: u64,
-    /// Whether the message has octets above 127.
-    pub eight_bit: bool,
-    /// One state per recipient, in the envelope's order.
-    pub recipients: Vec<RecipientState>,
-}
-
-impl Entry {
-    /// Whether nobody is pending any more.
-    pub fn is_finished(&self) -> bool {
-        !self.recipients.iter().any(RecipientState::is_pending)
-    }
-
-    /// When the next recipient is due; none if nobody is pending.
-    pub fn next_attempt(&self) -> Option<i64> {
-        self.recipients.iter().filter(|r| r.is_pending()).map(|r| r.next_attempt).min()
-    }
-}
-
-/// How far a recipient is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RecipientState {
-    /// Who.
-    pub recipient: Recipient,
-    /// How far.
-    pub state: State,
-    /// How often it was tried.
-    pub attempts: u32,
-    /// Unix time, seconds, before which it is not tried again; 0 at first.
-    pub next_attempt: i64,
-    /// Whether the sender was told of a delay.
-    pub warned: bool,
-}
-
-impl RecipientState {
-    /// The state of one that was never tried.
-    pub fn new(recipient: Recipient) -> RecipientState {
-        let state = State::Pending { reason: None };
-        RecipientState { recipient, state, attempts: 0, next_attempt: 0, warned: false }
-    }
-
-    /// Whether it is still to be delivered.
-    pub fn is_pending(&self) -> bool {
-        matches!(self.state, State::Pending { .. })
-    }
-}
-
-/// A recipient's state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", tag = "is")]
-pub enum State {
-    /// Still to be delivered; the last reason, if it was tried.
-    Pending {
-        /// Why the last attempt failed.
-        reason: Option<String>,
-    },
-    /// Delivered, into a directory here or to the host that said so.
-    Delivered {
-        /// Where to, and the reply.
-        to: String,
-    },
-    /// Given up; the bounce is made before this is recorded.
-    Failed {
-        /// Why.
-        reason: String,
-    },
 }

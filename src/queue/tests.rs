@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::mail::address::Address;
-use crate::mail::envelope::{ReversePath, Sender};
+use crate::mail::envelope::{Recipient, ReversePath, Sender};
 use crate::store::letter::SpillRoom;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -61,6 +61,7 @@ fn new_entry(once: Option<Once>) -> NewEntry {
         arrived: NOW,
         envelope: Envelope { sender, recipients },
         once,
+        junk: false,
         received: b"Received: by mx.our.test\r\n".to_vec(),
     }
 }
@@ -106,7 +107,7 @@ fn what_is_committed_is_there_after_a_restart() {
     drop(queue);
 
     let queue = place.open();
-    assert_eq!(queue.entries().unwrap(), [id.clone()]);
+    assert_eq!(queue.entries().unwrap(), std::slice::from_ref(&id));
     assert_eq!(queue.load(&id).unwrap().unwrap(), entry);
     assert_eq!(entry.next_attempt(), Some(0), "due at once");
     assert!(!entry.eight_bit);
@@ -270,12 +271,13 @@ fn damaged_entries_are_set_aside_whole_and_stay_spent() {
         let once = sealed("n", "d", &["s"]);
         let id = place.commit(&queue, Some(once.clone()), None);
         let sound = place.commit(&queue, None, None);
+        assert_eq!(queue.take_fresh(), [id.clone(), sound.clone()]);
         drop(queue);
         damage(&place.path(&format!("queue/{id}")));
 
         let queue = place.open();
         assert_eq!(queue.entries().unwrap(), [sound], "{what}");
-        assert_eq!(place.names("corrupt"), [id.0.clone()], "{what}");
+        assert_eq!(place.names("corrupt"), std::slice::from_ref(&id.0), "{what}");
         if !what.contains("envelope") {
             assert_eq!(seen(&queue, &once), Seen::Same(id.0.clone()), "{what}");
         }

@@ -138,7 +138,7 @@ async fn store_several(
 ) -> Result<Reply, Reply> {
     let (house, envelope) = (Arc::clone(&done.house), done.envelope());
     let arrived = unix_time().as_secs() as i64;
-    let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received };
+    let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk: false };
     let committed = blocking(move || {
         let entry = house.queue.commit(entry, &head, &body, None)?;
         deliver_at_once(&house, &entry);

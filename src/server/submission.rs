@@ -67,6 +67,7 @@ async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Repl
         envelope: done.envelope(),
         once: Some(marks.clone()),
         received: received(id, done).into_bytes(),
+        junk: false,
     };
     let house = Arc::clone(&done.house);
     let outcome = blocking(move || {

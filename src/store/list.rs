@@ -1,6 +1,6 @@
 //! All names in the tree, and the mailboxes behind them.
 
-use super::names::{self, Component, Readings};
+use super::names::{self, Component, REMOVED, Readings};
 use super::place::Place;
 use super::root::Root;
 use super::tree::{Mailbox, Store};
@@ -58,11 +58,11 @@ impl Store {
         let root = self.watch.root()?;
         let top = Place::of_root(&root)?;
         let mut found = Once::default();
-        for domain in real_first(self.domains()?) {
-            let Some(domain) = self.entered(&root, &top, &domain.name) else { continue };
-            for local in real_first(self.names_in(&root, &domain)?) {
-                if let Some(address) = self.usable(&root, &domain, &local.name) {
-                    self.with_topics(&root, address, false, &mut found)?;
+        // What has its own name and owner first; then what only links lead to.
+        for inside in [true, false] {
+            for domain in real_first(self.domains()?) {
+                if let Some(domain) = self.entered(&root, &top, &domain.name) {
+                    self.with_addresses(&root, &domain, inside, &mut found)?;
                 }
             }
         }
@@ -75,13 +75,7 @@ impl Store {
         let root = self.watch.root()?;
         let mut found = Once::default();
         let Some(domain) = self.domain(&root, domain)? else { return Ok(found.mailboxes) };
-        for local in real_first(self.names_in(&root, &domain)?) {
-            if let Some(address) = self.usable(&root, &domain, &local.name)
-                && address.parent == domain.id()
-            {
-                self.with_topics(&root, address, true, &mut found)?;
-            }
-        }
+        self.with_addresses(&root, &domain, true, &mut found)?;
         Ok(found.mailboxes)
     }
 
@@ -121,6 +115,7 @@ impl Store {
             if is_link(&top, &name)? {
                 continue;
             }
+            problems.extend(self.half_removed(&domain)?);
             for local in self.wanted_names(&domain)? {
                 let found = note(self.mailbox_at(&root, &domain, &local), &mut problems)?;
                 let Some(address) = found else { continue };
@@ -140,8 +135,7 @@ impl Store {
     pub fn sweep(&self, older_than: Duration) -> Result<usize, StoreError> {
         let mut mailboxes = self.all_mailboxes()?;
         mailboxes.push(self.dead_letter()?);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let limit = now.saturating_sub(older_than).as_secs() as i64;
+        let limit = now() - older_than.as_secs() as i64;
         let mut swept = 0;
         for mailbox in mailboxes {
             // One bad directory does not keep the others from being swept.
@@ -151,6 +145,42 @@ impl Store {
             }
         }
         Ok(swept)
+    }
+
+    /// What a removal leaves when it is cut short: out of reach, and perhaps not yet empty.
+    fn half_removed(&self, domain: &Place) -> Result<Vec<String>, StoreError> {
+        let names = durable::entries(&domain.handle).map_err(|errno| {
+            StoreError::io(format!("MAIL_ROOT/{}: reading it", domain.path), errno.into())
+        })?;
+        let remains = names.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok());
+        Ok(remains
+            .filter(|name| name.starts_with(REMOVED))
+            .map(|name| {
+                format!(
+                    "MAIL_ROOT/{}/{name}: an address whose removal was cut short: remove it, or rename it to the \
+                     address if its new or cur holds letters",
+                    domain.path
+                )
+            })
+            .collect())
+    }
+
+    /// The mailboxes of a domain; with `inside`, only what really lies in it.
+    fn with_addresses(
+        &self,
+        root: &Root,
+        domain: &Place,
+        inside: bool,
+        found: &mut Once,
+    ) -> Result<(), StoreError> {
+        for local in real_first(self.names_in(root, domain)?) {
+            if let Some(address) = self.usable(root, domain, &local.name)
+                && (!inside || address.parent == domain.id())
+            {
+                self.with_topics(root, address, inside, found)?;
+            }
+        }
+        Ok(())
     }
 
     /// An address's mailbox and those of its topics; with `inside`, only topics that really lie in it.
@@ -270,6 +300,12 @@ fn is_link(place: &Place, name: &str) -> Result<bool, StoreError> {
     Ok(found.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink))
 }
 
+/// Unix time in seconds.
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// `limit` is Unix time in seconds: what was touched then or later stays.
 fn sweep_one(mailbox: &Mailbox, limit: i64) -> rustix::io::Result<usize> {
     let tmp = match durable::open_directory(&mailbox.handle, "tmp") {
         Err(rustix::io::Errno::NOENT) => return Ok(0),

@@ -1,5 +1,6 @@
 //! The Maildir tree: names, look-up, delivery, durable file operations. No `PathBuf` leaves this floor.
 
+pub mod admin;
 mod durable;
 pub mod export;
 pub mod letter;

@@ -46,15 +46,11 @@ impl Place {
     }
 
     /// Whether letters may go here: deep enough, ours, and with no link where a Maildir has its folders.
-    pub(super) fn check_is_mailbox(&self) -> Result<(), StoreError> {
+    pub(super) fn check_is_mailbox(&self, us: u32) -> Result<(), StoreError> {
         let complaint = if self.depth < ADDRESS_DEPTH || self.in_maildir {
             "leads to a place that is no address: let the link point at an address's directory".to_owned()
-        } else if !self.owner_is_trusted() {
-            format!(
-                "belongs to user {}, not to the server's user {}: chown it",
-                self.stat.st_uid,
-                rustix::process::geteuid().as_raw()
-            )
+        } else if !is_trusted(self.stat.st_uid, us) {
+            format!("belongs to user {}, not to the server's user {us}: chown it", self.stat.st_uid)
         } else if let Some(name) = self.wrong_folder()? {
             format!(
                 "its {name:?} is a link or no directory: remove it, an empty directory is made when needed"
@@ -69,10 +65,6 @@ impl Place {
     pub(super) fn into_mailbox(self) -> Mailbox {
         let id = self.id();
         Mailbox { handle: Arc::new(self.handle), folders: Arc::default(), id, owner: id, label: self.path }
-    }
-
-    fn owner_is_trusted(&self) -> bool {
-        is_trusted(self.stat.st_uid, rustix::process::geteuid().as_raw())
     }
 
     fn wrong_folder(&self) -> Result<Option<&'static str>, StoreError> {

@@ -37,6 +37,25 @@ pub struct Store {
     pub(super) watch: Arc<Watch>,
     pub(super) listings: Arc<Listings>,
     pub(super) separators: Arc<str>,
+    pub(super) user: ServerUser,
+}
+
+/// Whom the tree belongs to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ServerUser {
+    pub user: u32,
+    pub group: u32,
+}
+
+impl ServerUser {
+    /// We are the server's user, unless we are root (an administrator's command): then it is whom `state_dir` belongs
+    /// to.
+    fn of(state: &Stat) -> ServerUser {
+        match rustix::process::geteuid() {
+            us if us.is_root() => ServerUser { user: state.st_uid, group: state.st_gid },
+            us => ServerUser { user: us.as_raw(), group: rustix::process::getegid().as_raw() },
+        }
+    }
 }
 
 /// What the tree says of an address.
@@ -79,7 +98,9 @@ impl Store {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let state = rustix::fs::open(state_dir, flags, Mode::empty())
             .map_err(|errno| StoreError::io(context(), errno.into()))?;
+        let stat = rustix::fs::fstat(&state).map_err(|errno| StoreError::io(context(), errno.into()))?;
         Ok(Store {
+            user: ServerUser::of(&stat),
             watch: Arc::new(Watch::new(mail_root, state_dir, state)),
             listings: Arc::default(),
             separators: separators.into(),
@@ -189,7 +210,7 @@ impl Store {
         name: &str,
     ) -> Result<Option<Place>, StoreError> {
         let Some(place) = self.step(root, from, name)? else { return Ok(None) };
-        place.check_is_mailbox()?;
+        place.check_is_mailbox(self.user.user)?;
         Ok(Some(place))
     }
 

@@ -9,28 +9,22 @@ use std::path::Path;
 /// Becomes `user` for good, when started as root; otherwise `user` must be who we are already. `state_dir` is made
 /// (0700) where it is missing, and is the user's.
 pub fn become_user(user: Option<&str>, state_dir: &Path) -> Result<(), Failure> {
-    let made = make_private_dir(state_dir)?;
-    let Some(name) = user else {
+    let Some(wanted) = find(user)? else {
         if getuid().is_root() {
             tracing::warn!("serving as root; set `user` in server.toml to a user that owns the mail");
         }
-        return Ok(());
+        return prepare_state_dir(None, state_dir);
     };
+    let name = &wanted.name;
     let config = |text: String| Failure::new(Exit::Config, format!("user = {name:?}: {text}"));
-    let wanted = User::from_name(name)
-        .map_err(|error| config(error.to_string()))?
-        .ok_or_else(|| config(format!("no such user; `useradd --system {name}` makes it")))?;
     if getuid() == wanted.uid {
-        return Ok(());
+        return prepare_state_dir(None, state_dir);
     }
     if !getuid().is_root() {
         return Err(config("not started as root, so this program stays who it is".into()));
     }
-    if made {
-        std::os::unix::fs::chown(state_dir, Some(wanted.uid.as_raw()), Some(wanted.gid.as_raw()))
-            .map_err(|error| Failure::new(Exit::OsErr, format!("{}: {error}", state_dir.display())))?;
-    }
-    let c_name = CString::new(name).map_err(|error| config(error.to_string()))?;
+    prepare_state_dir(Some(&wanted), state_dir)?;
+    let c_name = CString::new(name.as_str()).map_err(|error| config(error.to_string()))?;
     // Groups first: without root they could not be given up any more.
     initgroups(&c_name, wanted.gid)
         .and_then(|()| setgid(wanted.gid))
@@ -38,16 +32,30 @@ pub fn become_user(user: Option<&str>, state_dir: &Path) -> Result<(), Failure> 
         .map_err(|error| Failure::new(Exit::OsErr, format!("becoming {name}: {error}")))
 }
 
-/// Makes a directory (0700) where it is missing; whether it was.
-fn make_private_dir(path: &Path) -> Result<bool, Failure> {
-    if path.is_dir() {
-        return Ok(false);
+/// The user that the configuration names, if it names one.
+pub fn find(user: Option<&str>) -> Result<Option<User>, Failure> {
+    let Some(name) = user else { return Ok(None) };
+    let config = |text: String| Failure::new(Exit::Config, format!("user = {name:?}: {text}"));
+    let found = User::from_name(name).map_err(|error| config(error.to_string()))?;
+    found.map(Some).ok_or_else(|| config(format!("no such user; `useradd --system {name}` makes it")))
+}
+
+/// Makes `state_dir` (0700) where it is missing, and gives it to `owner` if we are root.
+pub fn prepare_state_dir(owner: Option<&User>, state_dir: &Path) -> Result<(), Failure> {
+    if state_dir.is_dir() {
+        return Ok(());
     }
-    match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path) {
-        Ok(()) => Ok(true),
-        Err(error) => {
-            let text = format!("{}: {error}; make it, owned by the server's user, mode 0700", path.display());
-            Err(Failure::new(Exit::CantCreat, text))
+    let cannot = |error: std::io::Error| {
+        let text =
+            format!("{}: {error}; make it, owned by the server's user, mode 0700", state_dir.display());
+        Failure::new(Exit::CantCreat, text)
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(cannot)?;
+    match owner.filter(|_| getuid().is_root()) {
+        Some(owner) => {
+            let (user, group) = (owner.uid.as_raw(), owner.gid.as_raw());
+            std::os::unix::fs::chown(state_dir, Some(user), Some(group)).map_err(cannot)
         }
+        None => Ok(()),
     }
 }

@@ -14,6 +14,7 @@ use crate::mail::header::split_lenient;
 use crate::mail::mailboxes;
 use crate::policy::inbound::{Author, Evidence};
 use crate::store::StoreError;
+use std::collections::HashSet;
 
 /// Signatures that are looked at; strangers shall not make us ask DNS without end.
 const LOOKED_AT: usize = 10;
@@ -32,9 +33,10 @@ impl Gathering {
     ) -> Result<Gathering, StoreError> {
         let split = split_lenient(header);
         let mut authors: Vec<Author> = Vec::new();
+        let mut known = HashSet::new();
         for field in split.fields.iter().filter(|field| plain_name(field.name) == "from") {
             for domain in author_domains(field.value) {
-                if !authors.iter().any(|author| author.domain == domain) {
+                if known.insert(domain.clone()) {
                     let ours = is_ours(&domain)?;
                     authors.push(Author { domain, ours });
                 }
@@ -82,18 +84,33 @@ fn author_domains(value: &[u8]) -> Vec<Domain> {
 }
 
 fn domains_behind_at(text: &str) -> Vec<Domain> {
-    let squeezed: String = text.chars().filter(|c| !c.is_whitespace() && !c.is_control()).collect();
-    // With white space as an end, and without: `me@ours .example` and `me@ours and so on`.
     let mut domains = Vec::new();
-    for text in [text, squeezed.as_str()] {
-        for piece in text.split('@').skip(1) {
-            let piece = piece.trim_start();
-            let end = piece.find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._".contains(c));
-            let name = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default().trim_matches('.');
-            domains.extend(Domain::parse(name).ok());
-        }
+    for piece in joined(text).split('@').skip(1) {
+        let end = piece.find(|c: char| c.is_ascii() && !c.is_ascii_alphanumeric() && !"-._".contains(c));
+        let name = piece.get(..end.unwrap_or(piece.len())).unwrap_or_default().trim_matches('.');
+        domains.extend(Domain::parse(name).ok());
     }
     domains
+}
+
+/// Without the white space around dots and `@`, which obsolete forms allow (RFC 5322 section 4.4).
+fn joined(text: &str) -> String {
+    let mut joined = String::new();
+    let mut rest = text.trim_start();
+    while let Some(c) = rest.chars().next() {
+        let tail = &rest[c.len_utf8()..];
+        let next = rest.trim_start();
+        if !c.is_whitespace() {
+            joined.push(c);
+            rest = if matches!(c, '.' | '@') { tail.trim_start() } else { tail };
+        } else if next.starts_with(['.', '@']) {
+            rest = next;
+        } else {
+            joined.push(' ');
+            rest = next;
+        }
+    }
+    joined
 }
 
 /// RFC 5322 comments, nested, with quoted pairs.

@@ -4,6 +4,8 @@
 //! `policy` decides on; both stand on [`inspect`].
 
 pub mod canon;
+#[cfg(test)]
+mod forge;
 pub mod inbound;
 pub mod inspect;
 pub mod keys;

@@ -120,17 +120,6 @@ fn again(config: &config::Home, submitter: &mut Submitter, mut entry: Entry) -> 
     }
 }
 
-/// 128 random bits, of the kernel.
-pub(super) fn random() -> Result<[u8; 16], Failure> {
-    let mut bytes = [0; 16];
-    let got = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty());
-    match got {
-        Ok(16) => Ok(bytes),
-        Ok(_) => Err(Failure::new(Exit::OsErr, "the kernel gave too few random bytes")),
-        Err(error) => Err(Failure::new(Exit::OsErr, format!("no random bytes: {error}"))),
-    }
-}
-
 fn listed(outbox: &Outbox, id: String) -> Option<Listed> {
     let blank = Listed {
         id: id.clone(),

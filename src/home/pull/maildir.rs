@@ -146,7 +146,7 @@ pub(super) fn open_directory(path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 /// Makes a directory and the missing ones above it, each 0700 and durable.
-fn make_all(path: &Path) -> Result<(), Failure> {
+pub(super) fn make_all(path: &Path) -> Result<(), Failure> {
     use std::os::unix::fs::DirBuilderExt;
     if path.is_dir() {
         return Ok(());

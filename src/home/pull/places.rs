@@ -6,7 +6,7 @@
 //! which no address can be called.
 
 use super::fault;
-use super::maildir::{Maildir, open_directory};
+use super::maildir::{Maildir, make_all, open_directory};
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Address;
@@ -57,7 +57,7 @@ impl Places {
                 format!("mail = {mail:?}: want an absolute path in UTF-8 (or one that begins with ~/)");
             return Err(Failure::new(Exit::Config, text));
         }
-        std::fs::create_dir_all(mail).map_err(|error| fault(mail.display(), error))?;
+        make_all(mail)?;
         let own_path = mail.join(OWN);
         let own = make_private(&open_directory(mail)?, OWN, &own_path)?;
         lock(&own, &own_path)?;

@@ -82,6 +82,15 @@ fn what_is_no_mailbox_is_refused() {
 }
 
 #[test]
+fn no_control_character_comes_in_by_the_unquoted_way_either() {
+    let host = || Host::parse("example.org").unwrap();
+    for local in ["a\tb", "a\r\nb", "a\0b", "a\u{85}b", "\u{7f}", ""] {
+        assert!(Address::new(local, host()).is_err(), "{local:?}");
+    }
+    assert_eq!(Address::new("a b", host()).unwrap().to_string(), "\"a b\"@example.org");
+}
+
+#[test]
 fn lengths_are_those_of_the_rfc() {
     let local = "l".repeat(64);
     assert_eq!(local_of(&format!("{local}@example.org")), local);

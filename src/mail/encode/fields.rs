@@ -2,7 +2,6 @@
 
 use super::{EncodeError, fold, is_plain, params, words};
 use crate::mail::address::{Domain, is_atext};
-use crate::mail::complete::patched;
 use crate::mail::header::Field;
 use crate::mail::mailboxes::grammar;
 use std::borrow::Cow;
@@ -160,7 +159,7 @@ fn addresses(text: &str, smtputf8: &mut bool) -> Option<String> {
         }
         apart
     });
-    Some(patched(text, &patches))
+    Some(grammar::patched(text, &patches))
 }
 
 /// A comment's text without its backslashes.

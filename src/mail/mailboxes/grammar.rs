@@ -70,6 +70,19 @@ pub(crate) fn read_tolerantly(text: &str) -> Layout {
         .unwrap_or_else(|_| Layout { unread: std::iter::once(0..text.len()).collect(), ..Layout::default() })
 }
 
+/// `text` with each span, in their order, replaced.
+pub(crate) fn patched(text: &str, patches: &[(Range<usize>, String)]) -> String {
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut at = 0;
+    for (span, new) in patches {
+        out.push_str(&text[at..span.start]);
+        out.push_str(new);
+        at = span.end;
+    }
+    out.push_str(&text[at..]);
+    out
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,

@@ -84,6 +84,7 @@ fn anything_doubtful_is_refused() {
         "a@example.org\0",
         "\"a\0\" <a@example.org>",
         "\"a\r\n b\"@example.org",
+        "\"a\tb\"@example.org",
         "a\u{85} <a@example.org>",
         "a..b@example.org",
         ".a@example.org",

@@ -1,13 +1,25 @@
-//! `try`: the whole system on loopback.
+//! `try`: the whole system on loopback, in a temporary directory, by child processes of this very program and the
+//! commands that a user would type.
 
+mod cases;
+pub mod children;
 pub mod dns;
+mod letters;
+mod report;
+mod scratch;
+mod town;
 
 use crate::error::{Exit, Failure};
+use report::Report;
+use scratch::Scratch;
+use std::time::Instant;
+use tokio::signal::unix::{SignalKind, signal};
+use town::Town;
 
 /// What `try` may be told.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Leaves it running, with lines to paste, until Ctrl-C
+    /// Leaves it running, with lines to paste into mutt, swaks and rsync, until Ctrl-C
     #[arg(long)]
     pub keep: bool,
     /// Prints JSON
@@ -15,10 +27,57 @@ pub struct Options {
     pub json: bool,
 }
 
-/// Runs the trial.
+/// Runs the trial. Fails unless all eight cases and both letters went as they should.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let _ = options;
-    Err(Failure::new(Exit::Unavailable, "not yet"))
+    runtime()?.block_on(async {
+        let interrupted = interrupted()?;
+        let mut town = Town::new(Scratch::new()?)?;
+        let outcome = tokio::select! {
+            outcome = show(&mut town, options) => outcome,
+            () = interrupted => Err(Failure::new(Exit::TempFail, "interrupted")),
+        };
+        town.close().await;
+        outcome
+    })
+}
+
+async fn show(town: &mut Town, options: &Options) -> Result<(), Failure> {
+    let start = Instant::now();
+    let places = town.build().await?;
+    let cases = cases::run(&places).await?;
+    let letters = letters::run(&places).await?;
+    let report = Report::new(cases, letters);
+    if options.json {
+        super::print_json(&report)?;
+    } else {
+        super::print(&report.table(start.elapsed()))?;
+    }
+    if options.keep {
+        super::print(&report::lines_to_paste(&places))?;
+        interrupted()?.await;
+    }
+    if report.ok {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Software,
+        "not all went as it should; this is a fault in pillarbox, please report it",
+    ))
+}
+
+/// Ends when the user has had enough.
+fn interrupted() -> Result<impl Future<Output = ()>, Failure> {
+    let watch = |kind| signal(kind).map_err(|error| Failure::new(Exit::OsErr, format!("signals: {error}")));
+    let mut interrupt = watch(SignalKind::interrupt())?;
+    let mut terminate = watch(SignalKind::terminate())?;
+    let mut hangup = watch(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+            _ = hangup.recv() => (),
+        }
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {

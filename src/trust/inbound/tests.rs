@@ -1,1 +1,91 @@
+use super::*;
+use crate::policy::inbound::decide;
+use crate::policy::signature::Verdict;
+use crate::trust::forge::{self, Table, key, wait};
+use crate::trust::keys::Algorithm;
+use crate::trust::sign;
 
+const NOW: i64 = 1_795_341_600;
+const LETTER: &str = "From: me@example.net\r\nTo: me@example.org\r\nSubject: hello\r\n\r\nHello.\r\n";
+
+fn gather(message: &[u8], keys: &Table) -> Evidence {
+    let end = message.windows(4).position(|four| four == b"\r\n\r\n").map_or(message.len(), |at| at + 4);
+    let (header, body) = message.split_at(end);
+    let mut gathering = Gathering::begin(header, |domain| Ok(domain.as_str() == "example.org")).unwrap();
+    body.chunks(3).for_each(|slice| gathering.body(slice));
+    wait(gathering.finish(keys, BrokenDkim::Reject, Vec::new(), NOW))
+}
+
+fn code(message: &[u8], keys: &Table) -> u16 {
+    decide(&gather(message, keys)).err().map_or(250, |reply| reply.code)
+}
+
+fn ours(from: &str) -> bool {
+    gather(format!("{from}\r\n\r\n").as_bytes(), &Table::default()).authors.iter().any(|author| author.ours)
+}
+
+#[test]
+fn a_strangers_signed_letter_passes_and_a_changed_one_is_broken() {
+    let key = key("s", "example.net", Algorithm::Rsa2048);
+    let keys = Table::default().publish(&key);
+    let mut message = sign::sign_at(LETTER.as_bytes(), &[&key], NOW).unwrap();
+    message.extend_from_slice(LETTER.as_bytes());
+    assert_eq!(gather(&message, &keys).signatures[0].verdict, Verdict::Pass);
+    let text = String::from_utf8(message).unwrap();
+    assert_eq!(code(text.replace("Hello.", "Hullo.").as_bytes(), &keys), 550);
+    assert_eq!(code(text.replace("hello", "hullo").as_bytes(), &keys), 550);
+    for top in ["From: boss@example.com\r\n", "From : boss@example.com\r\n", "from\t: boss@example.com\r\n"] {
+        let evidence = gather(format!("{top}{text}").as_bytes(), &keys);
+        assert_eq!(evidence.signatures[0].verdict, Verdict::BrokenSignature, "{top:?}");
+    }
+    let down = Table::default().set("s._domainkey.example.net", None);
+    assert_eq!(code(text.as_bytes(), &down), 451);
+    assert_eq!(code(text.as_bytes(), &Table::default()), 250);
+}
+
+#[test]
+fn ten_signatures_are_looked_at_and_each_key_asked_for_once() {
+    let key = key("s", "example.net", Algorithm::Ed25519);
+    let keys = Table::default().publish(&key);
+    let one = sign::sign_at(LETTER.as_bytes(), &[&key], NOW).unwrap();
+    let message = [one.repeat(40).as_slice(), LETTER.as_bytes()].concat();
+    assert_eq!(gather(&message, &keys).signatures.len(), 10);
+    assert_eq!(*keys.asked.lock().unwrap(), ["s._domainkey.example.net"]);
+}
+
+#[test]
+fn r_and_atps_cause_no_look_up() {
+    let key = key("s", "example.net", Algorithm::Ed25519);
+    let keys = Table::default().publish(&key);
+    let field = forge::sign(LETTER.as_bytes(), &key, |text| {
+        text.replace("s=s;", "s=s; r=y; atps=example.com; atpsh=none;")
+    });
+    let message = [&field, LETTER.as_bytes()].concat();
+    assert_eq!(gather(&message, &keys).signatures[0].verdict, Verdict::Pass);
+    assert_eq!(*keys.asked.lock().unwrap(), ["s._domainkey.example.net"]);
+}
+
+#[test]
+fn a_from_of_ours_is_seen_however_it_is_written() {
+    for from in [
+        "From: me@example.org",
+        "FROM : me@example.org",
+        "From: a@example.net\r\nFrom: me@example.org",
+        "From: a@example.net, Me <me@EXAMPLE.org>",
+        "From: Me <me@example.org> <a@example.net>",
+        "From: me@example.org.",
+        "From: me @ example . org x",
+        "From: me@(a comment)example.org, <",
+        "From: me@example(comment).org, <",
+        "From: <@example.net:me@example.org>, ;",
+        "From: (unclosed me@example.org",
+        "From: \"unclosed <me@example.org>",
+        "From:\r\n me@example.org x",
+        "From: =?utf-8?q?Me?= me@example.org",
+    ] {
+        assert!(ours(from), "{from:?}");
+    }
+    for from in ["From: me@example.net", "From: me@notexample.org", "From: me@example.org.example.net"] {
+        assert!(!ours(from), "{from:?}");
+    }
+}

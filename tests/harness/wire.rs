@@ -1,0 +1,107 @@
+//! SMTP by hand: a socket on which lines are sent and replies are read.
+
+use super::PATIENCE;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// One connection.
+pub struct Wire {
+    reader: BufReader<TcpStream>,
+}
+
+impl Wire {
+    /// Connects and reads nothing yet.
+    pub fn connect(to: SocketAddr) -> Wire {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Wire { reader: BufReader::new(stream) }
+    }
+
+    /// Connects, is greeted and says EHLO. Returns the name in the greeting too.
+    pub fn greeted(to: SocketAddr) -> (Wire, String) {
+        let mut wire = Wire::connect(to);
+        let greeting = wire.expect("220");
+        let name = greeting.split_whitespace().nth(1).unwrap().to_owned();
+        wire.say("EHLO mx.there.example").expect("250");
+        (wire, name)
+    }
+
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) -> &mut Wire {
+        self.raw(format!("{line}\r\n").as_bytes())
+    }
+
+    /// Sends these bytes.
+    pub fn raw(&mut self, bytes: &[u8]) -> &mut Wire {
+        self.reader.get_mut().write_all(bytes).unwrap();
+        self
+    }
+
+    /// Sends a message, dot-stuffed, with the final dot.
+    pub fn message(&mut self, message: &[u8]) -> &mut Wire {
+        let mut out = Vec::new();
+        for line in message.split_inclusive(|b| *b == b'\n') {
+            if line.starts_with(b".") {
+                out.push(b'.');
+            }
+            out.extend_from_slice(line);
+        }
+        out.extend_from_slice(b".\r\n");
+        self.raw(&out)
+    }
+
+    /// A whole reply, each line as `CODE text`; empty at the end of the connection.
+    pub fn reply(&mut self) -> String {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            if self.reader.read_line(&mut line).unwrap() == 0 {
+                return lines.join("\n");
+            }
+            let last = line.as_bytes().get(3) != Some(&b'-');
+            let (code, text) = line.trim_end().split_at(3.min(line.trim_end().len()));
+            lines.push(format!("{code} {}", text.get(1..).unwrap_or_default()));
+            if last {
+                return lines.join("\n");
+            }
+        }
+    }
+
+    /// Reads a reply that must begin with `prefix` (`250`, `550 5.1.1`).
+    #[track_caller]
+    pub fn expect(&mut self, prefix: &str) -> String {
+        let reply = self.reply();
+        assert!(reply.starts_with(prefix), "want {prefix}, got {reply:?}");
+        reply
+    }
+
+    /// Sends a command and expects a reply.
+    #[track_caller]
+    pub fn ask(&mut self, line: &str, prefix: &str) -> String {
+        self.say(line).expect(prefix)
+    }
+
+    /// Expects the server to close the connection.
+    #[track_caller]
+    pub fn expect_end(&mut self) {
+        let mut rest = Vec::new();
+        // A reset is an end as well.
+        let _ = self.reader.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "more was said: {:?}", String::from_utf8_lossy(&rest));
+    }
+
+    /// A whole transaction; the reply that ended it: the first refusal, or the one to the final dot.
+    pub fn transact(&mut self, from: &str, to: &[&str], message: &[u8]) -> String {
+        let mut commands = vec![format!("MAIL FROM:<{from}>")];
+        commands.extend(to.iter().map(|to| format!("RCPT TO:<{to}>")));
+        commands.push("DATA".into());
+        for command in commands {
+            let reply = self.say(&command).reply();
+            if !reply.starts_with(['2', '3']) {
+                return reply;
+            }
+        }
+        self.message(message).reply()
+    }
+}
