@@ -98,10 +98,10 @@ pub enum Command {
         /// Only these addresses (all of them, if none is named)
         #[arg(value_name = "ADDRESS")]
         addresses: Vec<String>,
-        /// Prints the result as JSON
+        /// Prints JSON
         #[arg(long)]
         json: bool,
-        /// Names every mailbox, also those without letters
+        /// Says so, too, when nothing came
         #[arg(long, short)]
         verbose: bool,
     },
@@ -109,7 +109,11 @@ pub enum Command {
     /// Submits the letters that wait in the outbox
     ///
     /// Example: pillarbox flush
-    Flush,
+    Flush {
+        /// Only these letters (`outbox list` has their names), and though a server refused them before
+        #[arg(value_name = "LETTER")]
+        letters: Vec<String>,
+    },
 
     /// Flushes the outbox, then pulls
     ///

@@ -2,12 +2,12 @@
 
 mod cli;
 
-use cli::{AddressCommand, Cli, Command, KeyCommand};
+use cli::{AddressCommand, Cli, Command, KeyCommand, OutboxCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
-use pillarbox::{gate, home, ops, system};
-use std::ffi::OsStr;
-use std::path::Path;
+use pillarbox::home::sendmail::Streams;
+use pillarbox::{gate, home, ops, server, system};
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -21,11 +21,12 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Failure> {
-    let mut args = std::env::args_os().peekable();
-    if args.peek().is_some_and(|name| Path::new(name).file_name() == Some(OsStr::new("sendmail"))) {
-        return Err(Failure::new(Exit::Unavailable, "sendmail"));
+    let mut args = std::env::args_os();
+    if let Some(first) = args.next().as_deref().and_then(home::sendmail::called_as) {
+        let first = first.iter().map(OsString::from);
+        return sendmail(&first.chain(args).collect::<Vec<_>>(), &cli::environment());
     }
-    let Some(cli) = Cli::read(args)? else { return Ok(()) };
+    let Some(cli) = Cli::read(std::env::args_os())? else { return Ok(()) };
     system::log::start(match cli.command {
         Command::Serve => Some("info"),
         Command::Gate { .. } => Some("warn"),
@@ -35,21 +36,45 @@ fn run() -> Result<(), Failure> {
     match cli.command {
         Command::Try(options) => ops::trial::run(&options),
         Command::TryDns { zone } => ops::trial::dns::run(&zone),
-        Command::Address(command) => address(command, &server(&sources)?),
-        Command::Key(command) => key(command, &home(&sources)?),
-        Command::Gate { args } => {
-            let original = std::env::var("SSH_ORIGINAL_COMMAND").ok();
-            gate::run(&args, original.as_deref(), &server(&sources)?)
-        }
+        Command::Serve => server::serve::run(server_config(&sources)?),
+        Command::Gate { args } => gate(&args, &server_config(&sources)?),
+        Command::Address(command) => address(command, &server_config(&sources)?),
+        Command::Key(command) => key(command, &home_config(&sources)?),
+        Command::Sendmail { args } => sendmail(&args, &sources),
         Command::Pull { addresses, json, verbose } => {
-            let options = home::pull::Options { addresses, json, verbose };
-            home::pull::run(&home(&sources)?, &options)
+            home::pull::run(&home_config(&sources)?, &home::pull::Options { addresses, json, verbose })
         }
+        Command::Flush { letters } => flush(&home_config(&sources)?, &letters),
+        Command::Sync => sync(&home_config(&sources)?),
+        Command::Outbox(OutboxCommand::List { json }) => ops::outbox::list(&home_config(&sources)?, json),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
-        Command::Serve => pillarbox::server::serve::run(server(&sources)?),
-        _ => Err(Failure::new(Exit::Unavailable, "to be wired")),
     }
+}
+
+fn sendmail(args: &[OsString], sources: &Sources) -> Result<(), Failure> {
+    let streams = Streams {
+        input: &mut std::io::stdin().lock(),
+        output: &mut std::io::stdout().lock(),
+        errors: &mut std::io::stderr(),
+    };
+    home::sendmail::run(args, &home_config(sources)?, streams)
+}
+
+fn gate(args: &[String], config: &Server) -> Result<(), Failure> {
+    let original = std::env::var_os("SSH_ORIGINAL_COMMAND");
+    gate::run(args, original.map(|original| original.to_string_lossy().into_owned()).as_deref(), config)
+}
+
+fn flush(config: &Home, letters: &[String]) -> Result<(), Failure> {
+    home::outbox::flush(config, letters, &mut std::io::stderr())
+}
+
+/// What cannot go out does not keep the letters from coming in.
+fn sync(config: &Home) -> Result<(), Failure> {
+    let flushed = flush(config, &[]);
+    home::pull::run(config, &home::pull::Options::default())?;
+    flushed
 }
 
 fn address(command: AddressCommand, config: &Server) -> Result<(), Failure> {
@@ -70,11 +95,11 @@ fn key(command: KeyCommand, config: &Home) -> Result<(), Failure> {
     }
 }
 
-fn server(sources: &Sources) -> Result<Server, Failure> {
+fn server_config(sources: &Sources) -> Result<Server, Failure> {
     Server::load(sources).map_err(misconfigured)
 }
 
-fn home(sources: &Sources) -> Result<Home, Failure> {
+fn home_config(sources: &Sources) -> Result<Home, Failure> {
     Home::load(sources).map_err(misconfigured)
 }
 

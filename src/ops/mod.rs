@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod key;
+pub mod outbox;
 pub mod records;
 pub mod trial;
 

@@ -87,8 +87,10 @@ where
                 session.answer(reply);
             }
             Step::Reset => {
+                if parcel.take().is_some() {
+                    transaction.log_unfit();
+                }
                 transaction.reset();
-                parcel = None;
             }
             Step::Close => {
                 let _ = send(stream, &mut session).await;

@@ -45,6 +45,9 @@ impl House {
         })?;
         let queue = Queue::open(state).map_err(fault)?;
         let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
+        if let Err(error) = store.check() {
+            tracing::warn!(%error, "letters are answered 451 until this is mended");
+        }
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
         let wake_relay = Arc::default();

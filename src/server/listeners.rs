@@ -22,7 +22,7 @@ pub struct Listeners {
 impl Listeners {
     /// Binds every configured address. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::` stand side by side.
     pub fn bind(listen: &config::Listen) -> Result<Listeners, Failure> {
-        for address in listen.submission.iter().filter(|address| !address.ip().is_loopback()) {
+        if let Some(address) = listen.submission.iter().find(|address| !address.ip().is_loopback()) {
             let text = "the submission door listens on loopback only; the owner comes in by ssh";
             return Err(Failure::new(Exit::Config, format!("listen.submission {address}: {text}")));
         }

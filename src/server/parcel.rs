@@ -1,15 +1,15 @@
 //! A message as it comes in after DATA: the header gathered in memory, then the body, hashed and spilled as it flows.
 
 use super::house::{House, fault};
-use super::recipients::Transaction;
+use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction, named_owners};
 use super::replies;
 use super::shield::blocking;
 use crate::mail::envelope::ReversePath;
 use crate::policy::submission::{Channel, Permit};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
+use crate::store::StoreError;
 use crate::store::letter::Spill;
-use crate::store::tree::{DirId, Lookup};
 use crate::trust::{inbound, submission};
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl Parcel {
     }
 
     /// After the final dot: the whole message, or what went wrong.
-    pub async fn whole(mut self, transaction: &super::recipients::Finished) -> Result<Whole, Reply> {
+    pub async fn whole(mut self, transaction: &Finished) -> Result<Whole, Reply> {
         if matches!(self.stage, Stage::Header) {
             // No empty line ever came: the letter is a header alone.
             let about = About::of_finished(transaction);
@@ -159,15 +159,15 @@ impl About {
         About::new(&transaction.house, &transaction.peer, sender, recipients)
     }
 
-    fn of_finished(done: &super::recipients::Finished) -> About {
+    fn of_finished(done: &Finished) -> About {
         About::new(&done.house, &done.peer, &done.sender, &done.recipients).unwrap_or(About::Mx)
     }
 
     fn new(
         house: &House,
         peer: &super::connection::Peer,
-        sender: &super::recipients::KnownSender,
-        recipients: &[super::recipients::KnownRecipient],
+        sender: &KnownSender,
+        recipients: &[KnownRecipient],
     ) -> Option<About> {
         if peer.door == Door::Mx {
             return Some(About::Mx);
@@ -197,28 +197,20 @@ impl About {
     }
 
     /// Blocks: names are looked up in the tree.
-    fn begin(self, house: &House, header: &[u8]) -> Result<Gathering, crate::store::StoreError> {
+    fn begin(self, house: &House, header: &[u8]) -> Result<Gathering, StoreError> {
         match self {
             About::Mx => {
                 let gathering = inbound::Gathering::begin(header, |domain| house.store.is_ours(domain))?;
                 Ok(Gathering::Mx(gathering))
             }
             About::Submission(mut session, named) => {
-                for address in named {
-                    if let Lookup::Found(mailbox) = house.store.find(&address)? {
-                        permit(&mut session.channel, mailbox.owner);
-                    }
+                if let Channel::Gate(permits) = &mut session.channel {
+                    permits.extend(named_owners(&house.store, &named)?.into_iter().map(Permit::Address));
                 }
                 let gathering = submission::Gathering::begin(header, *session, &house.store)?;
                 Ok(Gathering::Submission(Box::new(gathering)))
             }
         }
-    }
-}
-
-fn permit(channel: &mut Channel<DirId>, owner: DirId) {
-    if let Channel::Gate(permits) = channel {
-        permits.push(Permit::Address(owner));
     }
 }
 

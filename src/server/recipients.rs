@@ -11,7 +11,8 @@ use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
-use crate::store::tree::{Lookup, Mailbox};
+use crate::store::StoreError;
+use crate::store::tree::{DirId, Lookup, Mailbox, Store};
 use std::sync::Arc;
 
 /// One transaction of a connection; reset and used again for the next.
@@ -157,12 +158,11 @@ impl Transaction {
         if allowed.is_everything() || address.domain().is_some_and(|domain| allowed.has_domain(domain)) {
             return Ok(());
         }
-        for named in allowed.addresses() {
-            if let Lookup::Found(own) = self.house.find(named).await?
-                && own.owner == mailbox.owner
-            {
-                return Ok(());
-            }
+        let (house, named, owner) = (Arc::clone(&self.house), allowed.addresses().to_vec(), mailbox.owner);
+        let is_named =
+            blocking(move || named_owners(&house.store, &named).map(|owners| owners.contains(&owner)));
+        if is_named.await.map_err(|error| fault(&error))? {
+            return Ok(());
         }
         Err(replies::confined(address))
     }
@@ -251,6 +251,16 @@ impl Transaction {
         }
     }
 
+    /// The protocol's machine refused the message itself (too large, lone CR or LF, NUL): a line for that too.
+    pub fn log_unfit(&self) {
+        tracing::info!(
+            door = ?self.peer.door,
+            peer = self.peer.ip.map(|ip| ip.to_string()),
+            from = self.sender.as_ref().map(|known| known.sender.path.to_string()),
+            "refused: too large, or with a lone CR, a lone LF or a NUL; the reply said which"
+        );
+    }
+
     fn refused(&self, verb: &str, recipient: Option<&Address>, reply: Reply) -> Reply {
         let from = self.sender.as_ref().map(|known| known.sender.path.to_string());
         tracing::info!(
@@ -264,6 +274,16 @@ impl Transaction {
         );
         reply
     }
+}
+
+/// Who owns the addresses that a forced command names. One that does not exist (any more) is nobody's: a catch-all must
+/// not stand in for it.
+pub fn named_owners(store: &Store, named: &[Address]) -> Result<Vec<DirId>, StoreError> {
+    let mut owners = Vec::new();
+    for address in named {
+        owners.extend(store.mailboxes_of(address)?.into_iter().map(|mailbox| mailbox.owner));
+    }
+    Ok(owners)
 }
 
 /// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.

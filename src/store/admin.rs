@@ -2,7 +2,7 @@
 //! next look-up sees them.
 
 use super::list::AddressEntry;
-use super::names::{self, CATCH_ALL, Component, MAILDIR, Readings};
+use super::names::{self, CATCH_ALL, Component, MAILDIR, REMOVED, Readings};
 use super::place::Place;
 use super::root::Root;
 use super::tree::{DirId, Lookup, Store};
@@ -126,8 +126,8 @@ impl Store {
         }
         must_be_empty(address, &place)?;
         // Out of reach first, then emptied: what comes in meanwhile finds no `new` to go to, and is asked to try again.
-        let hidden =
-            format!(".removed-{}", durable::random_hex().map_err(|error| random_fault(parent, error))?);
+        let random = durable::random_hex().map_err(|error| random_fault(parent, error))?;
+        let hidden = format!("{REMOVED}{random}");
         let rename = |from: &str, to: &str| {
             durable::rename(&parent.handle, from, &parent.handle, to, RenameFlags::NOREPLACE)
                 .map_err(|errno| fault(parent, from, "rename", errno))

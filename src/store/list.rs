@@ -1,6 +1,6 @@
 //! All names in the tree, and the mailboxes behind them.
 
-use super::names::{self, Component, Readings};
+use super::names::{self, Component, REMOVED, Readings};
 use super::place::Place;
 use super::root::Root;
 use super::tree::{Mailbox, Store};
@@ -115,6 +115,7 @@ impl Store {
             if is_link(&top, &name)? {
                 continue;
             }
+            problems.extend(self.half_removed(&domain)?);
             for local in self.wanted_names(&domain)? {
                 let found = note(self.mailbox_at(&root, &domain, &local), &mut problems)?;
                 let Some(address) = found else { continue };
@@ -144,6 +145,24 @@ impl Store {
             }
         }
         Ok(swept)
+    }
+
+    /// What a removal leaves when it is cut short: out of reach, and perhaps not yet empty.
+    fn half_removed(&self, domain: &Place) -> Result<Vec<String>, StoreError> {
+        let names = durable::entries(&domain.handle).map_err(|errno| {
+            StoreError::io(format!("MAIL_ROOT/{}: reading it", domain.path), errno.into())
+        })?;
+        let remains = names.iter().filter_map(|entry| std::str::from_utf8(&entry.name).ok());
+        Ok(remains
+            .filter(|name| name.starts_with(REMOVED))
+            .map(|name| {
+                format!(
+                    "MAIL_ROOT/{}/{name}: an address whose removal was cut short: remove it, or rename it to the \
+                     address if its new or cur holds letters",
+                    domain.path
+                )
+            })
+            .collect())
     }
 
     /// The mailboxes of a domain; with `inside`, only what really lies in it.

@@ -8,6 +8,9 @@ pub(super) const MAILDIR: [&str; 3] = ["tmp", "new", "cur"];
 /// The catch-all's name.
 pub(super) const CATCH_ALL: &str = "*";
 
+/// How the hidden name of a directory begins that is being removed.
+pub(super) const REMOVED: &str = ".removed-";
+
 /// Longest name of a directory entry on Linux, in octets.
 const LONGEST: usize = 255;
 
@@ -70,3 +73,6 @@ impl Readings {
         possible.then_some(Readings { literal, topic })
     }
 }
+
+#[cfg(test)]
+mod tests;

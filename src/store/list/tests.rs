@@ -115,11 +115,13 @@ fn one_bad_name_does_not_hide_the_others() {
     fs::create_dir(tree.path("Example.info")).unwrap();
     let all = labels(tree.store.all_mailboxes().unwrap());
     assert_eq!(all, ["example.com/shop", "example.org/me", "example.org/me/lists", "example.org/you"]);
+    fs::create_dir(tree.path("example.org/.removed-1")).unwrap();
     let mut problems = tree.store.problems().unwrap();
     problems.sort();
     let starts = [
         "MAIL_ROOT/: \"Example.info\"",
         "MAIL_ROOT/example.edu",
+        "MAIL_ROOT/example.org/.removed-1",
         "MAIL_ROOT/example.org/escape",
         "MAIL_ROOT/example.org/me/dangling",
         "MAIL_ROOT/example.org: \"Boss\"",
