@@ -4,6 +4,7 @@
 pub mod address;
 pub mod complete;
 pub mod date;
+pub mod dsn;
 pub mod encode;
 pub mod envelope;
 pub mod header;

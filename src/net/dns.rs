@@ -14,7 +14,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// No answer, positive or negative, is believed for longer, whatever its TTL: a key that was withdrawn is soon gone.
 const MAX_TTL: Duration = Duration::from_secs(300);

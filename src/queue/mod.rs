@@ -74,7 +74,7 @@ struct Inner {
     disk: Disk,
     marks: Arc<Mutex<Marks>>,
     log: Mutex<Log>,
-    /// What was committed since somebody asked.
+    /// What was handed over since somebody asked.
     fresh: Mutex<Vec<EntryId>>,
 }
 
@@ -116,7 +116,7 @@ impl Queue {
     }
 
     /// Commits an entry: message (`received`, `head` and `body`), envelope, fsync, `RENAME_NOREPLACE`, both parents
-    /// fsynced. This is the one commit point. From here on the entry is the relay's, local recipients too: wake it.
+    /// fsynced. This is the one commit point.
     pub fn commit(
         &self,
         entry: NewEntry,
@@ -127,7 +127,6 @@ impl Queue {
         match self.inner.disk.commit(&entry, head, body) {
             Ok(id) => {
                 lock(&self.inner.marks).commit(&id, entry.arrived, entry.once.as_ref());
-                lock(&self.inner.fresh).push(id.clone());
                 Ok(id)
             }
             Err(fault) => {
@@ -140,7 +139,12 @@ impl Queue {
         }
     }
 
-    /// The entries that were committed since the last call.
+    /// Leaves a committed entry to the relay.
+    pub fn hand_over(&self, id: EntryId) {
+        lock(&self.inner.fresh).push(id);
+    }
+
+    /// The entries that were handed over since the last call.
     pub fn take_fresh(&self) -> Vec<EntryId> {
         std::mem::take(&mut lock(&self.inner.fresh))
     }

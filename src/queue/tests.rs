@@ -271,7 +271,6 @@ fn damaged_entries_are_set_aside_whole_and_stay_spent() {
         let once = sealed("n", "d", &["s"]);
         let id = place.commit(&queue, Some(once.clone()), None);
         let sound = place.commit(&queue, None, None);
-        assert_eq!(queue.take_fresh(), [id.clone(), sound.clone()]);
         drop(queue);
         damage(&place.path(&format!("queue/{id}")));
 

@@ -7,6 +7,7 @@ use crate::error::{Exit, Failure};
 use crate::mail::address::{Address, Domain};
 use crate::net::dns::Dns;
 use crate::queue::Queue;
+use crate::relay;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
@@ -29,8 +30,8 @@ pub struct House {
     pub queue: Queue,
     pub dns: Dns,
     pub room: Arc<SpillRoom>,
-    /// Wakes the relay when something was queued.
-    pub wake_relay: Arc<tokio::sync::Notify>,
+    /// What the relay works with.
+    pub relay: relay::Parts,
     letters: AtomicU64,
 }
 
@@ -50,8 +51,16 @@ impl House {
         }
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
-        let wake_relay = Arc::default();
-        Ok(House { config, name, store, queue, dns, room, wake_relay, letters: AtomicU64::new(0) })
+        let relay = relay::Parts {
+            queue: queue.clone(),
+            store: store.clone(),
+            dns: dns.clone(),
+            room: Arc::clone(&room),
+            config: config.relay.clone(),
+            hostname: name.as_str().into(),
+            wake: Arc::default(),
+        };
+        Ok(House { config, name, store, queue, dns, room, relay, letters: AtomicU64::new(0) })
     }
 
     /// An id for a letter, for `Received`, the log and the reply: the time and a count.

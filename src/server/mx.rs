@@ -151,9 +151,5 @@ async fn store_several(
 
 /// Local copies, as soon as the entry is committed. What fails here stays in the queue, and the relay tries again.
 pub fn deliver_at_once(house: &super::house::House, entry: &crate::queue::EntryId) {
-    let settings = relay::local::Settings { hostname: &house.config.hostname };
-    if let Err(error) = relay::local::deliver(&house.queue, &house.store, entry, &settings) {
-        tracing::warn!(%entry, %error, "local copies wait in the queue");
-    }
-    house.wake_relay.notify_one();
+    relay::accept(&house.relay, entry);
 }

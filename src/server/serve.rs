@@ -74,7 +74,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     doors.push(tokio::spawn(unix_door(unix, by_gate, Arc::clone(&house), stopped.clone())));
-    tasks.spawn(relay::run(relay::Parts, stopped.clone()));
+    tasks.spawn(relay::run(house.relay.clone(), stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =

@@ -94,6 +94,11 @@ impl Spill {
         Spill { room, body: Body::Memory(Vec::new()), length: 0 }
     }
 
+    /// What lies in a file already, its first `length` octets; for reading only.
+    pub fn of_file(room: Arc<SpillRoom>, file: File, length: u64) -> Spill {
+        Spill { room, body: Body::File(file), length }
+    }
+
     /// Appends; blocks only when the file is needed.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         if !self.fits(bytes.len()) {

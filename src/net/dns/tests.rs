@@ -7,13 +7,13 @@ use hickory_server::zone_handler::{AxfrPolicy, Catalog, ZoneType};
 use std::sync::Arc;
 
 /// An authority for `test.` on loopback, UDP and TCP; it refuses every other name, which is a fault to the asker.
-struct Authority {
+pub(crate) struct Authority {
     _server: Server<Catalog>,
-    dns: Dns,
+    pub(crate) dns: Dns,
 }
 
 impl Authority {
-    async fn start(records: &[(&str, RData)]) -> Authority {
+    pub(crate) async fn start(records: &[(&str, RData)]) -> Authority {
         let origin = name("test.");
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             origin.clone(),
@@ -52,11 +52,11 @@ fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
-fn mx(preference: u16, host: &str) -> RData {
+pub(crate) fn mx(preference: u16, host: &str) -> RData {
     RData::MX(MX::new(preference, name(host)))
 }
 
-fn a(text: &str) -> RData {
+pub(crate) fn a(text: &str) -> RData {
     RData::A(A(text.parse().unwrap()))
 }
 

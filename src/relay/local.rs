@@ -1,0 +1,114 @@
+//! Copies for the directories here, made from the queue entry.
+
+use super::{Parts, bounce};
+use crate::mail::address::Address;
+use crate::mail::dsn::Diagnosis;
+use crate::mail::trace;
+use crate::queue::{Entry, RecipientState, State};
+use crate::smtp::Door;
+use crate::store::StoreError;
+use crate::store::letter::Spill;
+use crate::store::tree::{Lookup, Mailbox};
+
+/// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
+/// What fails stays pending. Blocks. Says whether any state changed.
+pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
+    let mut recipients = std::mem::take(&mut entry.recipients);
+    let mut copies: Vec<Copy> = Vec::new();
+    let mut changed = false;
+    for (index, recipient) in recipients.iter_mut().enumerate() {
+        if !recipient.is_pending() || recipient.next_attempt > now {
+            continue;
+        }
+        let outcome = match find(parts, entry, &recipient.recipient.address) {
+            Ok(Place::Elsewhere) => continue,
+            Ok(Place::Here(mailbox)) => {
+                add(&mut copies, mailbox, index);
+                continue;
+            }
+            Ok(Place::Gone) => bounce::give_up(parts, entry, recipient, &vanished()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = outcome {
+            put_off(parts, entry, recipient, &error, now);
+        }
+        changed = true;
+    }
+    for copy in copies {
+        changed = true;
+        let outcome = copy.store(parts, entry, &recipients);
+        for &index in &copy.recipients {
+            let Some(recipient) = recipients.get_mut(index) else { continue };
+            match &outcome {
+                Ok(()) => recipient.state = State::Delivered { to: copy.mailbox.label.clone() },
+                Err(error) => put_off(parts, entry, recipient, error, now),
+            }
+        }
+    }
+    entry.recipients = recipients;
+    changed
+}
+
+enum Place {
+    Here(Mailbox),
+    /// The domain is not ours.
+    Elsewhere,
+    /// The domain is ours, but the address went after the letter was taken.
+    Gone,
+}
+
+/// One copy to be made.
+struct Copy {
+    mailbox: Mailbox,
+    recipients: Vec<usize>,
+}
+
+fn add(copies: &mut Vec<Copy>, mailbox: Mailbox, recipient: usize) {
+    match copies.iter_mut().find(|copy| copy.mailbox.id == mailbox.id) {
+        Some(copy) => copy.recipients.push(recipient),
+        None => copies.push(Copy { mailbox, recipients: vec![recipient] }),
+    }
+}
+
+fn find(parts: &Parts, entry: &Entry, address: &Address) -> Result<Place, StoreError> {
+    let store = &parts.store;
+    let mailbox = match store.find(address)? {
+        Lookup::NotOurs => return Ok(Place::Elsewhere),
+        // Postmaster always exists (RFC 5321 section 4.5.1); and a stranger's letter that was taken is neither sent back,
+        // since nothing of ours leaves as a report, nor lost.
+        Lookup::NoSuchAddress if address.folded_local() == "postmaster" || entry.door == Door::Mx => {
+            return Ok(Place::Here(store.dead_letter()?));
+        }
+        Lookup::NoSuchAddress => return Ok(Place::Gone),
+        Lookup::Found(mailbox) => mailbox,
+    };
+    let junk = if entry.junk { store.junk(&mailbox)? } else { None };
+    Ok(Place::Here(junk.unwrap_or(mailbox)))
+}
+
+impl Copy {
+    /// The name is made from entry and directory, so that a repeat after a crash is the same file.
+    fn store(&self, parts: &Parts, entry: &Entry, recipients: &[RecipientState]) -> Result<(), StoreError> {
+        let first = self.recipients.first().and_then(|&index| recipients.get(index));
+        let mut head = trace::return_path(&entry.envelope.sender.path);
+        if let Some(first) = first {
+            head.push_str(&trace::delivered_to(&first.recipient.address));
+        }
+        let id = self.mailbox.id;
+        let name = entry.id.file_name('R', &format!("{}:{}", id.device, id.inode));
+        let body: Spill = parts.message(entry)?;
+        self.mailbox.stage(Some(&name), head.as_bytes(), &body)?.commit()?;
+        tracing::info!(id = %entry.id, to = self.mailbox.label, "delivered");
+        Ok(())
+    }
+}
+
+fn put_off(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, error: &StoreError, now: i64) {
+    tracing::error!(id = %entry.id, to = %recipient.recipient.address, %error, "not delivered here; tried again");
+    parts.put_off_for_fault(recipient, error, now);
+}
+
+fn vanished() -> Diagnosis {
+    let words = "the address was here when the letter was taken, and is gone".to_owned();
+    Diagnosis { status: (5, 1, 1), words, host: None }
+}
