@@ -3,6 +3,8 @@
 //! The modules are floors of a house, in reading order; each imports only those that stand before it in this list
 //! (`tests/layering.rs` holds that). The blank lines keep the order.
 
+#![warn(clippy::unwrap_used, clippy::expect_used)]
+
 pub mod error;
 
 pub mod config;

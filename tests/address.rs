@@ -1,5 +1,7 @@
 //! `pillarbox address`, against a server that is running: no reload is needed.
 
+#![allow(clippy::unwrap_used)] // In a test a panic is the answer.
+
 mod harness;
 
 use harness::wire::Wire;

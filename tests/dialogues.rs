@@ -1,4 +1,4 @@
-//! Every dialogue of `tests/dialogues/` against one real server.
+//! Every dialogue of `tests/dialogues/wire/` against one real server.
 
 mod harness;
 
@@ -9,7 +9,7 @@ use std::path::Path;
 fn the_dialogues_go_as_written() {
     let dns = Dns::start(ZONE);
     let server = Plan::new("mx.here.example", &["me@here.example", "me/topic@here.example"]).start(&dns);
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues");
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialogues/wire");
     let mut files: Vec<_> =
         std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();

@@ -9,21 +9,27 @@ use crate::home::outbox::Record;
 use crate::mail::address::Address;
 use crate::mail::envelope::Envelope;
 use crate::net::exchange::exchange;
+use crate::net::transport::{Stderr, reach};
 use crate::smtp::client::{Fate, Outcome, Request};
-use crate::smtp::reply::Reply;
+use crate::smtp::reply::{Reply, printable};
 use crate::trust::keys::PrivateKey;
 use crate::trust::seal::{Seal, seal};
 use std::cell::Cell;
 use std::io::{self, Cursor, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::io::{AsyncRead, AsyncReadExt, Chain, ReadBuf};
 
 /// What we call ourselves: a valid EHLO that says nothing of the home machine.
 const HELO: &str = "[127.0.0.1]";
 /// Room for the seal and its signature in `SIZE=`, in octets, besides the addresses.
 const SEAL_ROOM: u64 = 1500;
+
+/// How long a connection may stay without a greeting: behind TCP, and behind a command that may ask for a passphrase.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(120));
+/// How long a command may take to end when the transaction is over.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What came of one try.
 #[derive(Debug)]
@@ -50,6 +56,7 @@ pub enum Verdict {
 pub struct Submitter {
     via: Via,
     servers: Vec<String>,
+    patience: Duration,
     unreachable: Vec<(String, String)>,
     runtime: tokio::runtime::Runtime,
 }
@@ -67,6 +74,13 @@ impl Submitter {
             Via::Url(url) => vec![url.clone()],
             Via::Command(words) => vec![words.join(" ")],
         };
+        if let Via::Url(url) = &via
+            && !url.starts_with("smtp://")
+        {
+            let text =
+                format!("home.toml: submit_via = {url:?}: want smtp://host:port, or a command as a list");
+            return Err(Failure::new(Exit::Config, text));
+        }
         if servers.is_empty() {
             let text =
                 "no server in home.toml; write: server = \"user@mail.example.org\" (an ssh destination)";
@@ -75,7 +89,8 @@ impl Submitter {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Failure::new(Exit::OsErr, format!("no event loop: {error}")))?;
-        Ok(Submitter { via, servers, unreachable: Vec::new(), runtime })
+        let patience = if matches!(via, Via::Url(_)) { PATIENCE.0 } else { PATIENCE.1 };
+        Ok(Submitter { via, servers, patience, unreachable: Vec::new(), runtime })
     }
 
     /// Tries the servers. What happens is told to `told`, a line each.
@@ -100,13 +115,15 @@ impl Submitter {
                 whys.push(format!("{server}: {why}"));
                 continue;
             }
-            let _ = writeln!(told, "trying {server}");
+            let _ = writeln!(told, "sendmail: trying {server}");
             let attempt =
                 Attempt { record, letter, key, greeted: Cell::new(false), dot_sent: Cell::new(false) };
             let outcome = self.runtime.block_on(async {
+                // Ctrl-C goes to the command as well: what ended it must be asked first.
                 tokio::select! {
-                    outcome = attempt.run(&self.via, &server) => Some(outcome),
+                    biased;
                     _ = tokio::signal::ctrl_c() => None,
+                    outcome = attempt.run(&self.via, &server, self.patience) => Some(outcome),
                 }
             });
             let Some(outcome) = outcome else {
@@ -114,7 +131,7 @@ impl Submitter {
             };
             match judge(&outcome, &server, &record.envelope) {
                 Verdict::Waits { why, bound: None } => {
-                    let _ = writeln!(told, "{why}");
+                    let _ = writeln!(told, "sendmail: {why}");
                     if !attempt.greeted.get() {
                         self.unreachable.push((server, why.clone()));
                     }
@@ -137,14 +154,10 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, via: &Via, server: &str) -> Outcome {
-        let mut stream = match way::connect(via, server).await {
+    async fn run(&self, via: &Via, server: &str, patience: Duration) -> Outcome {
+        let mut stream = match reach(via, server, Stderr::Capture).await {
             Ok(stream) => stream,
-            Err(error) => {
-                let deferred = Fate::Deferred(error.to_string());
-                let fates = vec![deferred; self.record.envelope.recipients.len()];
-                return Outcome { fates, dot_sent: false };
-            }
+            Err(error) => return self.deferred(&error.to_string()),
         };
         let addresses: u64 = self.addresses().map(|address| address.to_string().len() as u64 * 3 / 2).sum();
         let request = Request {
@@ -154,7 +167,28 @@ impl Attempt<'_> {
             eight_bit: !self.letter.is_ascii(),
             all_or_none: true,
         };
-        exchange(&mut stream, request, |server_name| self.message(server_name)).await
+        let outcome = tokio::select! {
+            outcome = exchange(&mut stream, request, |server_name| self.message(server_name)) => outcome,
+            () = self.ungreeted(patience) => self.deferred(&format!("it did not greet in {patience:?}")),
+        };
+        match stream.finish(FAREWELL).await {
+            // The command's last words are why there was no greeting.
+            Err(words) if !self.greeted.get() && !is_refused(&outcome) => self.deferred(&words),
+            _ => outcome,
+        }
+    }
+
+    /// Ends when the server has not greeted in time; a user waits for us.
+    async fn ungreeted(&self, patience: Duration) {
+        tokio::time::sleep(patience).await;
+        if self.greeted.get() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    fn deferred(&self, why: &str) -> Outcome {
+        let fates = vec![Fate::Deferred(why.to_owned()); self.record.envelope.recipients.len()];
+        Outcome { fates, dot_sent: false }
     }
 
     /// The letter under a fresh seal for the server that greeted us.
@@ -200,6 +234,10 @@ impl<R: AsyncRead + Unpin> AsyncRead for Watched<'_, R> {
     }
 }
 
+fn is_refused(outcome: &Outcome) -> bool {
+    outcome.fates.iter().any(|fate| matches!(fate, Fate::Refused(_)))
+}
+
 /// What the recipients' fates mean for the letter, which goes to all of them or to none.
 fn judge(outcome: &Outcome, server: &str, envelope: &Envelope) -> Verdict {
     let fates = || envelope.recipients.iter().zip(&outcome.fates);
@@ -239,29 +277,7 @@ fn exit_of(reply: &Reply) -> Exit {
 
 /// The server's words on one line, fit for a terminal.
 fn shown(reply: &Reply) -> String {
-    let enhanced = reply.enhanced.map(|(class, subject, detail)| format!("{class}.{subject}.{detail} "));
-    let text: String = reply.text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect();
-    format!("{} {}{text}", reply.code, enhanced.unwrap_or_default())
-}
-
-/// Stands in for `net::transport` until it is there.
-mod way {
-    use crate::config::Via;
-    use std::io;
-    use tokio::io::{AsyncRead, AsyncWrite};
-
-    pub trait Both: AsyncRead + AsyncWrite + Unpin {}
-    impl<T: AsyncRead + AsyncWrite + Unpin> Both for T {}
-
-    pub async fn connect(via: &Via, server: &str) -> io::Result<Box<dyn Both>> {
-        match via {
-            Via::Url(url) => {
-                let address = url.trim_start_matches("smtp://").replace("{server}", server);
-                Ok(Box::new(tokio::net::TcpStream::connect(address).await?))
-            }
-            Via::Command(_) => Err(io::Error::other("not yet")),
-        }
-    }
+    printable(&reply.to_string(), 500)
 }
 
 #[cfg(test)]

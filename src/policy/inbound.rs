@@ -45,8 +45,10 @@ pub fn decide(evidence: &Evidence) -> Result<Admitted, Reply> {
 
 /// Whoever writes in our name signs with our key, whatever `p=` says.
 fn from_ours(evidence: &Evidence) -> Result<Option<String>, Reply> {
+    // A signature that leaves one of several From fields out says nothing of the one that was added.
+    let vouches = |one: &SignatureEvidence| one.passes() && one.uncovered.as_deref() != Some("From");
     let signed_by =
-        |domain: &Domain| evidence.signatures.iter().any(|one| one.passes() && aligned(&one.domain, domain));
+        |domain: &Domain| evidence.signatures.iter().any(|one| vouches(one) && aligned(&one.domain, domain));
     let Some(author) = evidence.authors.iter().find(|author| author.ours && !signed_by(&author.domain))
     else {
         return Ok(None);

@@ -14,7 +14,7 @@ mod bound;
 mod identity;
 mod sealed;
 
-use super::signature::{CLOCK_SKEW, SignatureEvidence};
+use super::signature::{CLOCK_SKEW, SignatureEvidence, Verdict};
 use crate::config::Accept;
 use crate::mail::address::{Address, Domain};
 use crate::smtp::reply::Reply;
@@ -269,12 +269,17 @@ fn accepted<Id>(
     nonce: Option<String>,
     times: Times,
 ) -> Accepted {
-    let carried = evidence.public.iter().map(|signature| &signature.mark);
+    let carried = evidence.public.iter().filter(|signature| may_count(signature)).map(|one| &one.mark);
     let mut spends: Vec<String> = carried.chain(&evidence.unread).cloned().collect();
     spends.sort_unstable();
     spends.dedup();
     let by = good.first().map(|signature| bound::key(signature)).unwrap_or_default();
     Accepted { nonce, digest: evidence.digest.clone(), spends, by, times }
+}
+
+/// Whether a signature counts, or might for the same letter another day (a key published later, DNS back again).
+fn may_count(signature: &SignatureEvidence) -> bool {
+    !matches!(signature.verdict, Verdict::BrokenBody | Verdict::Expired | Verdict::Unsupported(_))
 }
 
 /// Two clocks disagree: time or a corrected clock cures it.
@@ -319,6 +324,3 @@ fn utc(time: i64) -> String {
 fn refusal(detail: u16, text: impl Into<String>) -> Reply {
     Reply::new(550, 7, detail, text)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,13 @@
 //! The client's session: one transaction, one outcome per recipient, pipelined where the server allows it.
 
 mod compose;
+mod fitness;
+mod greeting;
 mod offers;
+mod words;
 
+use super::reply::Reply;
 use super::reply::reader::ReplyReader;
-use super::reply::{Reply, printable};
 use crate::mail::envelope::Envelope;
 use offers::Offers;
 use std::collections::VecDeque;
@@ -57,9 +60,6 @@ pub enum Step {
     /// Over.
     Done(Outcome),
 }
-
-/// How much of the server's words stands in a sentence of ours.
-const QUOTE: usize = 200;
 
 /// One transaction's machine.
 #[derive(Clone, Debug)]
@@ -234,45 +234,15 @@ impl Client {
         }
     }
 
-    fn greeted(&mut self, reply: Reply) {
-        if reply.code != 220 {
-            let fate = self.verdict(reply);
-            return self.quit(fate);
-        }
-        self.server = Some(reply.text.split_ascii_whitespace().next().unwrap_or_default().to_owned());
-        self.hello("EHLO", Stage::Ehlo);
-    }
-
-    fn helloed(&mut self, reply: Reply) {
-        match (self.stage, reply.code) {
-            (Stage::Ehlo, 200..300) => {
-                self.offers = Offers::of(&reply);
-                self.begin();
-            }
-            (Stage::Helo, 200..300) => self.begin(),
-            // RFC 5321 section 3.2: who does not know EHLO may know HELO.
-            (Stage::Ehlo, 500..) => self.hello("HELO", Stage::Helo),
-            _ => {
-                let fate = self.verdict(reply);
-                self.quit(fate);
-            }
-        }
-    }
-
-    fn hello(&mut self, verb: &str, stage: Stage) {
-        self.out.extend_from_slice(format!("{verb} {}\r\n", self.request.helo).as_bytes());
-        self.stage = stage;
-    }
-
     /// The server is ready; what it cannot take is refused here, in its name.
     fn begin(&mut self) {
-        if let Some(refusal) = self.refusal() {
+        if let Some(refusal) = fitness::refusal(&self.request, &self.offers) {
             return self.quit(Fate::Refused(refusal));
         }
         self.unsent.push_back(Verb::Mail);
         for (n, recipient) in self.request.envelope.recipients.iter().enumerate() {
             if recipient.address.needs_smtputf8() && !self.offers.smtputf8 {
-                self.recipients[n] = Progress::Settled(Fate::Refused(no_smtputf8()));
+                self.recipients[n] = Progress::Settled(Fate::Refused(fitness::no_smtputf8()));
             } else {
                 self.unsent.push_back(Verb::Rcpt(n));
             }
@@ -284,36 +254,6 @@ impl Client {
         self.unsent.push_back(Verb::Data);
         self.stage = Stage::Envelope;
         self.write();
-    }
-
-    fn refusal(&self) -> Option<Reply> {
-        let sender = &self.request.envelope.sender;
-        let utf8 = sender.smtputf8 || sender.path.address().is_some_and(|address| address.needs_smtputf8());
-        if let Some(limit) = self.offers.size.flatten().filter(|limit| self.request.size > *limit) {
-            let size = self.request.size;
-            let text = format!("the letter has {size} octets, and this server takes at most {limit}");
-            return Some(Reply::new(552, 3, 4, text));
-        }
-        if self.request.eight_bit && !self.offers.eight_bit {
-            return Some(Reply::new(
-                554,
-                6,
-                3,
-                "the letter has 8-bit text, and this server does not offer 8BITMIME",
-            ));
-        }
-        (utf8 && !self.offers.smtputf8).then(no_smtputf8)
-    }
-
-    /// Whether MAIL needs the parameter SMTPUTF8. `begin` has seen to it that it is offered then.
-    fn smtputf8(&self) -> bool {
-        let envelope = &self.request.envelope;
-        let mut addresses = envelope.sender.path.address().into_iter();
-        let mut recipients = envelope.recipients.iter().map(|recipient| &recipient.address);
-        self.offers.smtputf8
-            && (envelope.sender.smtputf8
-                || addresses.any(|address| address.needs_smtputf8())
-                || recipients.any(|address| address.needs_smtputf8()))
     }
 
     /// Writes the commands that may go now: all of them with PIPELINING, else one. DATA is not pipelined where one
@@ -328,7 +268,9 @@ impl Client {
                 return self.quit(none_of_all());
             }
             let line = match verb {
-                Verb::Mail => compose::mail(&self.request, &self.offers, self.smtputf8()),
+                Verb::Mail => {
+                    compose::mail(&self.request, &self.offers, fitness::smtputf8(&self.request, &self.offers))
+                }
                 Verb::Rcpt(n) => compose::rcpt(&self.request.envelope.recipients[n], &self.offers),
                 Verb::Data => "DATA\r\n".to_owned(),
             };
@@ -398,39 +340,6 @@ impl Client {
         }
     }
 
-    /// What a reply that is not the hoped for one means: 5xx is final, all else may pass.
-    fn verdict(&self, reply: Reply) -> Fate {
-        if reply.is_permanent() { Fate::Refused(reply) } else { Fate::Deferred(self.quoted(&reply)) }
-    }
-
-    fn quoted(&self, reply: &Reply) -> String {
-        let server = self.server.as_deref().filter(|name| !name.is_empty()).unwrap_or("the server");
-        let (what, words) = (self.answered(), printable(&reply.to_string(), QUOTE));
-        format!("{} {what}: {words}", printable(server, QUOTE))
-    }
-
-    fn answered(&self) -> String {
-        match self.stage {
-            Stage::Greeting => "greeted".to_owned(),
-            Stage::Message { .. } => "answered before the message was sent".to_owned(),
-            _ => format!("answered {}", self.awaited().trim_start_matches("the reply to ")),
-        }
-    }
-
-    fn awaited(&self) -> String {
-        let to = match (self.stage, self.unanswered.front()) {
-            (Stage::Greeting, _) => return "the greeting".to_owned(),
-            (Stage::Ehlo, _) => "EHLO",
-            (Stage::Helo, _) => "HELO",
-            (Stage::Envelope, Some(Verb::Mail)) => "MAIL FROM",
-            (Stage::Envelope, Some(Verb::Rcpt(_))) => "RCPT TO",
-            (Stage::Envelope, Some(Verb::Data)) => "DATA",
-            (Stage::Envelope | Stage::Over, _) => "nothing",
-            (Stage::Message { .. } | Stage::Dot | Stage::LoneDot, _) => "the final dot",
-        };
-        format!("the reply to {to}")
-    }
-
     /// Gives `fate` to all recipients that have none yet.
     fn settle(&mut self, fate: Fate) {
         for progress in &mut self.recipients {
@@ -460,10 +369,6 @@ impl Client {
         };
         Outcome { fates: self.recipients.iter().map(fate).collect(), dot_sent: self.dot_sent }
     }
-}
-
-fn no_smtputf8() -> Reply {
-    Reply::new(553, 6, 7, "the letter needs SMTPUTF8, and this server does not offer it")
 }
 
 fn none_of_all() -> Fate {

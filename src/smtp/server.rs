@@ -1,5 +1,6 @@
 //! The server's session: bytes in, actions out. The driver performs the actions and answers them.
 
+mod conduct;
 mod input;
 
 use super::Door;
@@ -7,6 +8,7 @@ use super::command::{self, Command, Context};
 use super::data::{Piece, Reader};
 use super::reply::{Reply, say};
 use crate::mail::envelope::{Recipient, Sender};
+use conduct::{Conduct, Kind};
 use input::{Input, Line};
 use std::ops::Range;
 use std::time::Duration;
@@ -59,13 +61,6 @@ pub enum Step<'a> {
     Close,
 }
 
-/// After so many errors of syntax or sequence the session ends: whoever makes them is no mail server.
-const ERRORS: u32 = 10;
-
-/// After so many commands that bring no letter forward, or the number of recipients allowed if that is larger,
-/// the session ends.
-const FRUITLESS: usize = 100;
-
 /// RFC 5321 section 4.5.3.2.5: what a client may take for one block of data.
 const BLOCK: Duration = Duration::from_secs(180);
 
@@ -81,8 +76,7 @@ pub struct Session {
     /// The last MAIL was refused: what was pipelined behind it fails, but that is no error.
     sender_refused: bool,
     reset_due: bool,
-    errors: u32,
-    fruitless: usize,
+    conduct: Conduct,
 }
 
 #[derive(Debug)]
@@ -112,19 +106,13 @@ enum Next {
     Close,
 }
 
-/// What a reply says of the client.
-enum Kind {
-    Fine,
-    Fruitless,
-    Error,
-}
-
 impl Session {
     /// A session whose greeting is already in `output`.
     pub fn new(settings: Settings) -> Session {
         let mut output = Vec::new();
         say::greeting(&settings.hostname).encode(&mut output);
         Session {
+            conduct: Conduct::new(settings.recipients),
             settings,
             state: State::Command,
             input: Input::default(),
@@ -133,8 +121,6 @@ impl Session {
             transaction: None,
             sender_refused: false,
             reset_due: false,
-            errors: 0,
-            fruitless: 0,
         }
     }
 
@@ -192,7 +178,7 @@ impl Session {
             State::AskEnd(_) => {
                 self.transaction = None;
                 if good {
-                    self.fruitless = 0;
+                    self.conduct.letter();
                 }
                 self.reply(reply, kind);
             }
@@ -386,20 +372,8 @@ impl Session {
     }
 
     fn reply(&mut self, reply: Reply, kind: Kind) {
-        match kind {
-            Kind::Fine => {}
-            Kind::Fruitless => self.fruitless += 1,
-            Kind::Error => self.errors += 1,
-        }
-        if reply.code == 421 {
-            self.close(reply);
-        } else if self.errors >= ERRORS {
-            self.close(say::too_many_errors(&reply));
-        } else if self.fruitless > FRUITLESS.max(self.settings.recipients) {
-            self.close(say::too_many_commands());
-        } else {
-            reply.encode(&mut self.output);
-        }
+        let reply = self.conduct.judge(reply, kind);
+        if reply.code == 421 { self.close(reply) } else { reply.encode(&mut self.output) }
     }
 
     fn close(&mut self, reply: Reply) {

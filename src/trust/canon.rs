@@ -43,35 +43,45 @@ impl BodyHasher {
             space: false,
             cr: false,
             any: false,
-            pending: Vec::with_capacity(BATCH + 8),
+            pending: Vec::with_capacity(2 * BATCH),
             digest: digest::Context::new(&digest::SHA256),
         }
     }
 
     /// Takes the next slice.
     pub fn update(&mut self, slice: &[u8]) {
-        for &octet in slice {
+        let mut rest = slice;
+        while let Some((&octet, tail)) = rest.split_first() {
             if self.cr {
                 self.cr = false;
                 if octet == b'\n' {
                     self.breaks += 1;
                     self.space = false;
-                    continue;
+                    rest = tail;
+                } else {
+                    self.visible(b"\r");
                 }
-                self.visible(b'\r');
+                continue;
+            }
+            let run = rest.iter().position(|octet| !self.is_plain(*octet)).unwrap_or(rest.len());
+            let (plain, after) = rest.split_at(run);
+            if !plain.is_empty() {
+                self.visible(plain);
+                rest = after;
+                continue;
             }
             match octet {
                 b'\r' => self.cr = true,
-                b' ' | b'\t' if self.canon == Canon::Relaxed => self.space = true,
-                _ => self.visible(octet),
+                _ => self.space = true,
             }
+            rest = tail;
         }
     }
 
     /// The SHA-256 of the canonical body.
     pub fn finish(mut self) -> Vec<u8> {
         if self.cr {
-            self.visible(b'\r');
+            self.visible(b"\r");
         }
         // Section 3.4.3: an empty simple body is one CRLF; section 3.4.4: an empty relaxed body is empty.
         if self.any || self.canon == Canon::Simple {
@@ -81,7 +91,12 @@ impl BodyHasher {
         self.digest.finish().as_ref().to_vec()
     }
 
-    fn visible(&mut self, octet: u8) {
+    /// Whether an octet stands for itself wherever it is.
+    fn is_plain(&self, octet: u8) -> bool {
+        octet != b'\r' && (self.canon == Canon::Simple || !matches!(octet, b' ' | b'\t'))
+    }
+
+    fn visible(&mut self, octets: &[u8]) {
         while self.breaks > 0 {
             self.pending.extend_from_slice(b"\r\n");
             self.breaks -= 1;
@@ -90,9 +105,11 @@ impl BodyHasher {
         if std::mem::take(&mut self.space) {
             self.pending.push(b' ');
         }
-        self.pending.push(octet);
         self.any = true;
-        self.feed_when_full();
+        for batch in octets.chunks(BATCH) {
+            self.pending.extend_from_slice(batch);
+            self.feed_when_full();
+        }
     }
 
     fn feed_when_full(&mut self) {

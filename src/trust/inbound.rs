@@ -14,6 +14,7 @@ use crate::mail::header::split_lenient;
 use crate::mail::mailboxes;
 use crate::policy::inbound::{Author, Evidence};
 use crate::store::StoreError;
+use std::collections::HashSet;
 
 /// Signatures that are looked at; strangers shall not make us ask DNS without end.
 const LOOKED_AT: usize = 10;
@@ -32,9 +33,10 @@ impl Gathering {
     ) -> Result<Gathering, StoreError> {
         let split = split_lenient(header);
         let mut authors: Vec<Author> = Vec::new();
+        let mut known = HashSet::new();
         for field in split.fields.iter().filter(|field| plain_name(field.name) == "from") {
             for domain in author_domains(field.value) {
-                if !authors.iter().any(|author| author.domain == domain) {
+                if known.insert(domain.clone()) {
                     let ours = is_ours(&domain)?;
                     authors.push(Author { domain, ours });
                 }

@@ -33,7 +33,8 @@ pub fn seal(message: &[u8], seal: &Seal, key: &PrivateKey) -> Result<Vec<u8>, Ke
     fields.extend_from_slice(&header.fields);
     let covered: Vec<&str> = COVERED.iter().copied().chain([SEAL]).collect();
     let body_hash = sign::hash_body(message, &header);
-    let mut sealed = sign::signature_field(&fields, &covered, &body_hash, key, seal.time)?;
+    // No t= here: the seal has its own, which is looked at only after the nonce (rule 4).
+    let mut sealed = sign::signature_field(&fields, &covered, &body_hash, key, None)?;
     sealed.extend(raw);
     Ok(sealed)
 }

@@ -37,7 +37,7 @@ pub fn sign_at(message: &[u8], keys: &[&PrivateKey], time: i64) -> Result<Vec<u8
     let body_hash = hash_body(message, &header);
     let mut fields = Vec::new();
     for key in keys {
-        fields.extend(signature_field(&header.fields, &COVERED, &body_hash, key, time)?);
+        fields.extend(signature_field(&header.fields, &COVERED, &body_hash, key, Some(time))?);
     }
     Ok(fields)
 }
@@ -48,7 +48,7 @@ pub(super) fn signature_field(
     covered: &[&str],
     body_hash: &[u8],
     key: &PrivateKey,
-    time: i64,
+    time: Option<i64>,
 ) -> Result<Vec<u8>, KeyError> {
     let index = Index::new(fields);
     let names: Vec<String> = covered
@@ -56,10 +56,11 @@ pub(super) fn signature_field(
         .flat_map(|name| vec![(*name).to_owned(); index.count(&name.to_ascii_lowercase()) + 1])
         .collect();
     let unsigned = format!(
-        " v=1; a={}; c=relaxed/relaxed; d={};\r\n s={}; t={time};\r\n h={};\r\n bh={};\r\n b=",
+        " v=1; a={}; c=relaxed/relaxed; d={};\r\n s={};{}\r\n h={};\r\n bh={};\r\n b=",
         key.algorithm.name(),
         key.domain,
         key.selector,
+        time.map(|time| format!(" t={time};")).unwrap_or_default(),
         folded(&names, ":"),
         STANDARD.encode(body_hash),
     );

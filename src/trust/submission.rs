@@ -5,6 +5,7 @@ use super::inspect::{self, Inspection, hex};
 use super::record::KeySource;
 use super::seal::{SEAL, SEAL_LOWER, Seal};
 use super::signature::{Signature, is_signature, mentions};
+use super::tags::excerpt;
 use crate::config::Accept;
 use crate::mail::address::{Address, Domain};
 use crate::mail::header::{Field, Header, split_strict};
@@ -185,7 +186,7 @@ impl Gathering {
         }
         match &signature.identity {
             Some(identity) if !self.speaks_for_sender(identity, owners)? => {
-                Ok(Err(Dismissed::ForeignIdentity(identity.clone())))
+                Ok(Err(Dismissed::ForeignIdentity(excerpt(identity))))
             }
             _ => Ok(Ok(signature)),
         }

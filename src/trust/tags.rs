@@ -14,6 +14,9 @@ pub struct Tag<'a> {
     pub end: usize,
 }
 
+/// More tags than anybody writes; each new one is compared with all before it.
+const TAGS_MAX: usize = 64;
+
 /// A list without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TagList<'a>(Vec<Tag<'a>>);
@@ -42,6 +45,9 @@ impl<'a> TagList<'a> {
             }
             if tags.iter().any(|other| other.name.eq_ignore_ascii_case(tag.name)) {
                 return Err(format!("the tag {}= stands twice", tag.name));
+            }
+            if tags.len() == TAGS_MAX {
+                return Err(format!("it has more than {TAGS_MAX} tags"));
             }
             tags.push(tag);
             start = end + 1;
@@ -84,9 +90,9 @@ pub fn number(name: &str, value: &str) -> Result<i64, String> {
     }
 }
 
-/// The start of a stranger's text, fit for a reply.
+/// The start of a stranger's text, fit for a reply: ASCII without control characters.
 pub fn excerpt(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(40).collect()
+    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect()
 }
 
 fn trim(text: &str) -> &str {
@@ -124,6 +130,8 @@ mod tests {
             assert!(TagList::parse(list.as_bytes()).is_err(), "{list:?}");
         }
         assert!(TagList::parse(b"v=1; d=a\0b").is_err());
+        let many: String = (0..65).map(|n| format!("a{n}=;")).collect();
+        assert!(TagList::parse(many.as_bytes()).is_err());
         assert!(
             number("t", "+5").is_err() && number("t", "1234567890123").is_err() && number("t", "").is_err()
         );

@@ -1,13 +1,9 @@
-//! Dialogue files: what the client says and what the server must answer, one line each.
+//! Dialogue files on a real wire: `tests/dialogues/wire/`, in the words of `tests/dialogues/README.md`.
 //!
-//! ```text
-//! # a comment
-//! open mx                  connects to strangers' door (or: open submission)
-//! c: EHLO mx.there.example  sends the line with CRLF
-//! s: 250 PIPELINING         a reply, one of whose lines begins so
-//! r: MAIL FROM:<>\r\nQUIT\r\n   sends exactly these bytes (\r \n \0 \t \\ \xHH)
-//! end                       the server closes the connection
-//! ```
+//! - `door: mx` (or `submission`) opens a connection.
+//! - `c: text` sends a line with CRLF; `\r \n \0 \xHH \\` are escapes, a `\` at the end leaves the CRLF out.
+//! - `s: text` reads a reply, one of whose lines begins so.
+//! - `closed`: the server closes the connection. `#` begins a comment.
 
 use super::Server;
 use super::wire::Wire;
@@ -19,23 +15,22 @@ pub fn run(file: &Path, server: &Server) {
     let mut wire: Option<Wire> = None;
     for (number, line) in text.lines().enumerate() {
         let place = format!("{}:{}: {line}", file.display(), number + 1);
-        match line.split_once(": ").unwrap_or((line.trim_end_matches(':'), "")) {
-            ("" | "#", _) => {}
-            (comment, _) if comment.starts_with('#') => {}
-            ("open mx", _) => wire = Some(Wire::connect(server.mx())),
-            ("open submission", _) => wire = Some(Wire::connect(server.submission())),
-            ("c", said) => {
-                opened(&mut wire, &place).say(said);
-            }
-            ("r", said) => {
-                let bytes = unescape(said).unwrap_or_else(|| panic!("{place}: what escape is that?"));
+        let (word, rest) = line.split_once(':').unwrap_or((line, ""));
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        match word {
+            "" => {}
+            comment if comment.starts_with('#') => {}
+            "door" if rest == "mx" => wire = Some(Wire::connect(server.mx())),
+            "door" if rest == "submission" => wire = Some(Wire::connect(server.submission())),
+            "c" => {
+                let bytes = unescape(rest).unwrap_or_else(|| panic!("{place}: what escape is that?"));
                 opened(&mut wire, &place).raw(&bytes);
             }
-            ("s", wanted) => {
+            "s" => {
                 let reply = opened(&mut wire, &place).reply();
-                assert!(reply.lines().any(|line| line.starts_with(wanted)), "{place}\ngot {reply:?}");
+                assert!(reply.lines().any(|line| line.starts_with(rest)), "{place}\ngot {reply:?}");
             }
-            ("end", _) => opened(&mut wire, &place).expect_end(),
+            "closed" => opened(&mut wire, &place).expect_end(),
             _ => panic!("{place}: not a line of a dialogue"),
         }
     }
@@ -45,7 +40,12 @@ fn opened<'a>(wire: &'a mut Option<Wire>, place: &str) -> &'a mut Wire {
     wire.as_mut().unwrap_or_else(|| panic!("{place}: no door is open"))
 }
 
+/// The bytes of a line from the client.
 fn unescape(text: &str) -> Option<Vec<u8>> {
+    let (text, end) = match text.strip_suffix('\\') {
+        Some(open) if !open.ends_with('\\') => (open, ""),
+        _ => (text, "\r\n"),
+    };
     let mut bytes = Vec::new();
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -56,12 +56,12 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
         bytes.push(match rest.next()? {
             b'r' => b'\r',
             b'n' => b'\n',
-            b't' => b'\t',
             b'0' => 0,
             b'\\' => b'\\',
             b'x' => u8::from_str_radix(std::str::from_utf8(&[rest.next()?, rest.next()?]).ok()?, 16).ok()?,
             _ => return None,
         });
     }
+    bytes.extend_from_slice(end.as_bytes());
     Some(bytes)
 }

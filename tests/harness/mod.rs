@@ -138,7 +138,7 @@ impl Server {
             .arg("--config")
             .arg(root.path().join("server.toml"))
             .arg("serve")
-            .env("PILLARBOX_LOG", "debug")
+            .env("PILLARBOX_LOG", "warn,pillarbox=debug")
             .env_remove("JOURNAL_STREAM")
             .stdin(Stdio::null())
             .stderr(log)

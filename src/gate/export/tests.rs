@@ -129,7 +129,7 @@ fn a_letter_is_removed_when_it_is_acknowledged_and_not_before() {
     std::thread::scope(|scope| {
         scope.spawn(|| serve(&source, &"0".repeat(32), "mx", &gate, &gate).unwrap());
         let mut frames = FrameReader::new(&home);
-        let mut say = |frame: FromHome| frame.write_to(&mut &home).unwrap();
+        let say = |frame: FromHome| frame.write_to(&mut &home).unwrap();
         say(request(&[]));
         while !matches!(frames.server_frame().unwrap(), FromServer::Sent) {}
         assert!(server.path("example.org/me/new/1").exists());

@@ -21,7 +21,7 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::home::outbox::{self, Entry, Outbox, Record};
 use crate::home::submit::{Submitter, Verdict};
-use crate::trust::{keys::PrivateKey, seal};
+use crate::trust::seal;
 use arguments::{Arguments, Mode};
 use compose::{Composed, Moment};
 use identity::Home;

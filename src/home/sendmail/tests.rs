@@ -194,6 +194,11 @@ fn after_a_lost_dot_only_the_same_server_is_asked_again() {
     assert_eq!(first.heard().nonce(), nonce);
     assert!(second.is_unheard());
 
+    // Nor when the next try ends before the dot.
+    first.set(&[("RCPT", "451 4.3.0 later")]);
+    outbox::flush(&config, &[], &mut Vec::new()).unwrap_err();
+    assert!(first.heard().said("RCPT") && second.is_unheard());
+
     // Not even when that server is no longer in home.toml.
     let config = place.home(&[&second]);
     let failure = outbox::flush(&config, &[], &mut Vec::new()).unwrap_err();

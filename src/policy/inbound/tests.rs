@@ -82,6 +82,9 @@ fn from_ours_needs_an_aligned_signature_that_passes() {
     }
     assert_eq!(code(&letter(OURS, vec![])), 550);
     assert_eq!(code(&letter(&[("example.net", false), ("example.org", true)], pass("example.net"))), 550);
+    let mut added_from = signed("example.org", Verdict::Pass);
+    added_from.uncovered = Some("From".into());
+    assert_eq!(code(&letter(OURS, vec![added_from])), 550);
     let mut marking = letter(OURS, vec![signed("example.org", Verdict::BrokenBody)]);
     marking.broken_dkim = BrokenDkim::Mark;
     assert_eq!(code(&marking), 550, "whatever broken_dkim says");

@@ -12,9 +12,19 @@ fn to(recipients: &[&str]) -> Arguments {
     Arguments { recipients: recipients.iter().map(|r| r.to_string()).collect(), ..Arguments::default() }
 }
 
-/// What real programs pass: (program, command line, flags understood). `_` stands for a space inside an argument.
+/// Program, command line, flags understood, `-f`, `-F`, recipients.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<&'static str>,
+    Option<&'static str>,
+    &'static [&'static str],
+);
+
+/// What real programs pass. `_` stands for a space inside an argument.
 /// Flags: i = dot is text, t = recipients in header, v = verbose.
-const PROGRAMS: &[(&str, &str, &str, Option<&str>, Option<&str>, &[&str])] = &[
+const PROGRAMS: &[Row] = &[
     ("mutt", "-oem -oi -- a@x.org b@x.org", "i", None, None, &["a@x.org", "b@x.org"]),
     ("mutt, use_envelope_from", "-oem -oi -f me@x.org -- a@x.org", "i", Some("me@x.org"), None, &["a@x.org"]),
     (

@@ -30,6 +30,9 @@ fn rule_4_other_content_or_envelope_is_something_else() {
     let first = digest(good());
     let other = LETTER.replace("Hello", "Hullo");
     assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
+    // A signature does not notice white space; the digest does.
+    let spaced = String::from_utf8(good().message).unwrap().replace("Hello you.", "Hello  you.");
+    assert_ne!(digest(attempt(spaced.into())), first);
     let other = LETTER.replace("Subject: hello", "Subject: hullo");
     assert_ne!(digest(attempt(sealed(signed(&other, &[&ME, &ME_ED]), &ME))), first);
     let message = signed(LETTER, &[&ME, &ME_ED]);
@@ -59,4 +62,26 @@ fn rule_5_a_refolded_signature_is_the_same_signature() {
     assert_eq!(spends(refolded.into()), spends(message.clone()));
     let unpadded = text.replace("==\r\n", "\r\n");
     assert_eq!(spends(unpadded.into()), spends(message));
+}
+
+#[test]
+fn rule_4_a_clock_that_runs_ahead_does_not_hide_the_nonce() {
+    let message = signed(LETTER, &[&ME, &ME_ED]);
+    let mut ahead = seal_for(&["you@example.net"]);
+    ahead.time = NOW + 86_400;
+    let retry = attempt(on_top(seal(&message, &ahead, &ME).unwrap(), &message));
+    let accepted = decide(&retry.gather().evidence).unwrap();
+    assert_eq!(once(&accepted), once(&good().is_accepted()));
+    retry.is_answered(451, &["clocks differ"]);
+}
+
+#[test]
+fn rule_5_the_mark_does_not_depend_on_the_text_of_b() {
+    let mark = |d: &str, b: &str| {
+        let value = format!(" v=1; a=rsa-sha256; d={d}; s=me; h=from; bh=AAAA; b={b}\r\n");
+        let field = Field { raw: b"", name: "DKIM-Signature", value: value.as_bytes() };
+        inspect::mark(&Signature::parse(&field).unwrap(), &field, &Index::new(&[]))
+    };
+    assert_eq!(mark("example.org", "AAAA"), mark("example.org", "BB\r\n BB"));
+    assert_ne!(mark("example.org", "AAAA"), mark("example.net", "AAAA"));
 }

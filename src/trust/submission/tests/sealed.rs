@@ -160,12 +160,17 @@ fn rule_3_every_signature_that_names_the_seal_is_taken_off() {
 
 #[test]
 fn rule_3_the_public_signature_holds_on_what_is_queued() {
-    // A public signature that is right only while the seal is there: it oversigns nothing, but a field named like the seal
-    // in another case is the seal.
-    let value = seal_for(&["you@example.net"]).value();
-    let message = on_top(format!("ENVELOPE-seal:{value}"), LETTER.as_bytes());
-    let public = forge::sign(&message, &ME, |text| text.replace("h=From:", "h=eNvelope-seal:From:"));
-    attempt(on_top(public, &message)).is_refused(&["rule 1"]);
+    // A public signature over the seal's own: right on what arrived, not on what would leave.
+    let letter =
+        on_top(format!("Envelope-Seal:{}", seal_for(&["you@example.net"]).value()), LETTER.as_bytes());
+    let sealing = forge::sign(&letter, &ME, |text| text.replace("h=From:", "h=Envelope-Seal:From:"));
+    let message = on_top(sealing, &letter);
+    let with = |names: &str| {
+        let public = forge::sign(&message, &ME, |text| text.replace("h=From:", &format!("h={names}From:")));
+        attempt(on_top(public, &message))
+    };
+    with("").is_accepted();
+    with("DKIM-Signature:").is_refused(&["rule 1", "does not match"]);
 }
 
 #[test]

@@ -1,0 +1,40 @@
+//! Whether a server can take the letter at all.
+
+use super::Request;
+use super::offers::Offers;
+use crate::smtp::reply::Reply;
+
+/// The refusal that the server would give, spoken in its name.
+pub(super) fn refusal(request: &Request, offers: &Offers) -> Option<Reply> {
+    let sender = &request.envelope.sender;
+    let utf8 = sender.smtputf8 || sender.path.address().is_some_and(|address| address.needs_smtputf8());
+    if let Some(limit) = offers.size.flatten().filter(|limit| request.size > *limit) {
+        let size = request.size;
+        let text = format!("the letter has {size} octets, and this server takes at most {limit}");
+        return Some(Reply::new(552, 3, 4, text));
+    }
+    if request.eight_bit && !offers.eight_bit {
+        return Some(Reply::new(
+            554,
+            6,
+            3,
+            "the letter has 8-bit text, and this server does not offer 8BITMIME",
+        ));
+    }
+    (utf8 && !offers.smtputf8).then(no_smtputf8)
+}
+
+/// Whether MAIL needs the parameter SMTPUTF8. What needs it where it is not offered was refused before.
+pub(super) fn smtputf8(request: &Request, offers: &Offers) -> bool {
+    let envelope = &request.envelope;
+    let mut addresses = envelope.sender.path.address().into_iter();
+    let mut recipients = envelope.recipients.iter().map(|recipient| &recipient.address);
+    offers.smtputf8
+        && (envelope.sender.smtputf8
+            || addresses.any(|address| address.needs_smtputf8())
+            || recipients.any(|address| address.needs_smtputf8()))
+}
+
+pub(super) fn no_smtputf8() -> Reply {
+    Reply::new(553, 6, 7, "the letter needs SMTPUTF8, and this server does not offer it")
+}

@@ -1,0 +1,222 @@
+//! Pulls by the real binary through a local pipe, killed at any system call on either side and run again: no letter is
+//! lost, none comes twice.
+
+#![allow(clippy::unwrap_used)] // In a test a panic is the answer.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const PILLARBOX: &str = env!("CARGO_BIN_EXE_pillarbox");
+const MAILBOXES: [&str; 3] = ["example.org/me", "example.org/me/topic", "example.net/you"];
+
+/// A server and a home in one directory.
+struct World {
+    directory: tempfile::TempDir,
+    random: u64,
+}
+
+impl World {
+    fn new(seed: u64, letters: usize) -> World {
+        let world = World { directory: tempfile::tempdir().unwrap(), random: seed };
+        for index in 0..letters {
+            let place = if index % 5 == 0 { ("cur", ":2,S") } else { ("new", "") };
+            let maildir = world.server(MAILBOXES[index % MAILBOXES.len()]);
+            fs::create_dir_all(maildir.join(place.0)).unwrap();
+            // Many letters have the same content: a digest is not what tells them apart.
+            let text = format!("Subject: {}\r\n\r\n{}", index % 7, "text\r\n".repeat(index % 300));
+            fs::write(maildir.join(place.0).join(format!("17000{index:05}.M1P1.mx{}", place.1)), text)
+                .unwrap();
+        }
+        let config =
+            format!("mail_root = {:?}\nstate_dir = {:?}\n", world.path("server"), world.path("state"));
+        fs::write(world.path("server.toml"), config).unwrap();
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn server(&self, label: &str) -> PathBuf {
+        self.path("server").join(label)
+    }
+
+    fn pull(&self, home: &[String], gate: &[String]) -> Output {
+        let words = |words: &[String], more: &[&str]| -> Vec<String> {
+            words.iter().cloned().chain(more.iter().map(|word| word.to_string())).collect()
+        };
+        let server = self.path("server.toml");
+        let gate = words(gate, &[PILLARBOX, "--config", server.to_str().unwrap(), "gate", "export"]);
+        let config = format!("mail = {:?}\nserver = \"s\"\npull_via = {gate:?}\n", self.path("home"));
+        fs::write(self.path("home.toml"), config).unwrap();
+        let toml = self.path("home.toml");
+        let home = words(home, &[PILLARBOX, "--config", toml.to_str().unwrap(), "pull"]);
+        Command::new(&home[0]).args(&home[1..]).output().expect("strace must be installed")
+    }
+
+    /// Numbers that look random and are the same in every run.
+    fn random(&mut self, below: u64) -> u64 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % below
+    }
+
+    /// A command that kills what follows at the n-th call of something.
+    fn killer(&mut self) -> Vec<String> {
+        let calls = ["fsync", "renameat2", "write", "unlinkat", "openat", "read", "mkdirat"];
+        let call = calls[self.random(calls.len() as u64) as usize];
+        let when = 1 + self.random(if matches!(call, "fsync" | "mkdirat") { 40 } else { 200 });
+        let inject = format!("inject={call}:signal=KILL:when={when}");
+        ["strace", "-f", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]
+            .map(String::from)
+            .to_vec()
+    }
+
+    /// A mail reader on both sides: new letters become old ones.
+    fn read_some(&mut self) {
+        for side in ["server", "home"] {
+            for label in MAILBOXES {
+                let maildir = self.path(side).join(label);
+                for name in names(&maildir.join("new")) {
+                    if self.random(4) == 0 {
+                        fs::create_dir_all(maildir.join("cur")).unwrap();
+                        let read = maildir.join("cur").join(format!("{name}:2,S"));
+                        fs::rename(maildir.join("new").join(&name), read).unwrap();
+                    }
+                }
+            }
+        }
+    }
+
+    /// Base name by mailbox → how often, and the contents by it.
+    fn letters(&self, side: &str) -> BTreeMap<(String, String), Vec<String>> {
+        let mut found: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+        for label in MAILBOXES {
+            for place in ["new", "cur"] {
+                let directory = self.path(side).join(label).join(place);
+                for name in names(&directory) {
+                    let base = name.split(':').next().unwrap().to_owned();
+                    let text = fs::read_to_string(directory.join(&name)).unwrap();
+                    found.entry((label.to_owned(), base)).or_default().push(text);
+                }
+            }
+        }
+        found
+    }
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Kills until a pull survives or `rounds` are over, then lets one through and compares.
+fn none_lost_none_doubled(seed: u64, letters: usize, rounds: usize, kill_home: bool) {
+    let mut world = World::new(seed, letters);
+    let before = world.letters("server");
+    assert_eq!(before.len(), letters);
+    let mut killed = 0;
+    for _ in 0..rounds {
+        let killer = world.killer();
+        let output = if kill_home { world.pull(&killer, &[]) } else { world.pull(&[], &killer) };
+        killed += usize::from(!output.status.success());
+        world.read_some();
+    }
+    assert!(killed > 0, "nothing was killed: the test tests nothing");
+    // A gate that outlives its home for a moment may still be removing letters.
+    let output = world.pull(&[], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.letters("home"), before, "after {killed} kills");
+    assert!(world.letters("server").is_empty());
+    assert!(names(&world.path("home/.pillarbox/staging")).is_empty());
+}
+
+#[test]
+fn home_killed_at_any_call_loses_nothing_and_doubles_nothing() {
+    for seed in 0..4 {
+        none_lost_none_doubled(seed, 1_000, 12, true);
+    }
+}
+
+#[test]
+fn the_gate_killed_at_any_call_loses_nothing_and_doubles_nothing() {
+    for seed in 10..12 {
+        none_lost_none_doubled(seed, 1_000, 8, false);
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_does_not_stop_the_others() {
+    let world = World::new(1, 10);
+    world.pull(&[], &[]);
+    let letter = world.server("example.org/me").join("new/late");
+    fs::write(&letter, "late").unwrap();
+    let script = format!(
+        "test $0 = good || exit 255; exec {PILLARBOX} --config {} gate export",
+        world.path("server.toml").display()
+    );
+    let via = ["sh", "-c", &script, "{server}"];
+    let hook = world.path("hook");
+    let config = format!(
+        "mail = {:?}\nserver = [\"bad\", \"good\"]\npull_via = {via:?}\nafter_pull = [\"sh\", \"-c\", \"echo $PILLARBOX_LETTERS $PILLARBOX_MAILDIRS > {}\"]\n",
+        world.path("home"),
+        hook.display(),
+    );
+    fs::write(world.path("two.toml"), config).unwrap();
+    let pull =
+        || Command::new(PILLARBOX).arg("--config").arg(world.path("two.toml")).arg("pull").output().unwrap();
+    let output = pull();
+    assert_eq!(output.status.code(), Some(75));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("bad") && stderr.contains("255"), "{stderr}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "1 letter for me@example.org (4 B), 0 left\n");
+    assert!(!letter.exists());
+    let hooked = fs::read_to_string(&hook).unwrap();
+    assert_eq!(hooked.trim_end(), format!("1 {}", world.path("home/example.org/me").display()));
+    fs::remove_file(&hook).unwrap();
+    assert!(pull().stdout.is_empty(), "quiet when nothing came");
+    assert!(!hook.exists());
+}
+
+#[test]
+fn the_key_decides_what_is_seen_whatever_the_client_asks_for() {
+    let world = World::new(1, 30);
+    let gate = |arguments: &[&str], asked: Option<&str>| {
+        let mut command = Command::new(PILLARBOX);
+        command.arg("--config").arg(world.path("server.toml")).arg("gate").args(arguments);
+        command.env_remove("SSH_ORIGINAL_COMMAND");
+        command.envs(asked.map(|asked| ("SSH_ORIGINAL_COMMAND", asked)));
+        command.output().unwrap()
+    };
+    let refused = gate(&["example.org"], Some("sh -c id"));
+    assert_eq!(refused.status.code(), Some(77));
+    assert!(refused.stdout.is_empty());
+    assert_eq!(gate(&["example.org"], None).status.code(), Some(64));
+    let config = format!(
+        "mail = {:?}\nserver = \"s\"\npull_via = [\"env\", \"SSH_ORIGINAL_COMMAND=gate you@example.net export\", {PILLARBOX:?}, \"--config\", {:?}, \"gate\", \"me@example.org\"]\n",
+        world.path("home"),
+        world.path("server.toml"),
+    );
+    fs::write(world.path("confined.toml"), config).unwrap();
+    let pull = |addresses: &[&str]| {
+        let mut command = Command::new(PILLARBOX);
+        command.arg("--config").arg(world.path("confined.toml")).arg("pull").arg("--json").args(addresses);
+        command.output().unwrap()
+    };
+    let output = pull(&["you@example.net"]);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    let output = pull(&[]);
+    assert!(output.status.success(), "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["letters"], &report["ok"]), (&20.into(), &true.into()));
+    assert!(!world.path("home/example.net").exists());
+    assert_eq!(
+        names(&world.server("example.net/you/new")).len() + names(&world.server("example.net/you/cur")).len(),
+        10
+    );
+}
