@@ -52,15 +52,33 @@ fn bridge(
     let mut to_server = socket.try_clone()?;
     std::thread::spawn(move || {
         // A server that is gone shows on the other way as well; there it is told apart from an orderly end.
-        let _ = io::copy(&mut input, &mut to_server);
+        let _ = carry(&mut input, &mut to_server);
         let _ = to_server.shutdown(Shutdown::Write);
     });
     let mut from_server = socket;
-    match io::copy(&mut from_server, &mut output).and_then(|_| output.flush()) {
+    match carry(&mut from_server, &mut output) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
             Err(error)
         }
         _ => Ok(()),
+    }
+}
+
+/// Passes on what comes, until its end. `io::copy` would use splice(2), which holds the lock of the pipe while it waits for
+/// the socket: the client's read of that pipe, though non-blocking, then waits for a reply to a command that it has not
+/// sent yet.
+fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                to.write_all(buffer.get(..count).unwrap_or_default())?;
+                to.flush()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
