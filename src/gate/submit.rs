@@ -64,16 +64,15 @@ fn bridge(
     }
 }
 
-/// Passes on what comes, until its end. `io::copy` would use splice(2), which holds the lock of the pipe while it waits for
-/// the socket: the client's read of that pipe, though non-blocking, then waits for a reply to a command that it has not
-/// sent yet.
+/// Carries octets until the end. Not `io::copy`: that splices from a socket to a pipe, and while such a splice waits
+/// for the server it holds the pipe's lock, on which the reader at the other end then hangs, non-blocking or not.
 fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) => {
-                to.write_all(buffer.get(..count).unwrap_or_default())?;
+                to.write_all(&buffer[..count])?;
                 to.flush()?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
