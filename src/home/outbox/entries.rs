@@ -15,8 +15,10 @@
 //! `ID` is made by renaming after the files and the directory were fsynced, and the outbox is fsynced after that.
 
 use crate::error::{Exit, Failure};
+use crate::home::submit::{Letter, Submitter, Verdict};
 use crate::mail::address::Domain;
 use crate::mail::envelope::Envelope;
+use crate::trust::keys::PrivateKey;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -246,9 +248,12 @@ impl Entry {
         self.write(&self.record).map_err(|error| self.failed(&error))
     }
 
-    /// Writes down, durably, that `server` is about to get the letter; the record in hand stays what it is.
-    pub fn bind(&self, server: &str) -> io::Result<()> {
-        self.write(&Record { bound: Some(server.to_owned()), ..self.record.clone() })
+    /// One try. The record in hand stays what it is: what comes of the try is the caller's to write down.
+    pub fn submit(&self, submitter: &mut Submitter, key: &PrivateKey, told: &mut dyn Write) -> Verdict {
+        let bind =
+            |server: &str| self.write(&Record { bound: Some(server.to_owned()), ..self.record.clone() });
+        let letter = Letter { record: &self.record, bytes: &self.letter, key, bind: &bind };
+        submitter.submit(&letter, told)
     }
 
     /// Takes the letter out of the outbox, durably.
