@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod dialogue;
+pub mod forge;
 pub mod home;
 pub mod wire;
 
