@@ -374,7 +374,7 @@ fn a_header_that_readers_could_split_differently_submits_nothing() {
     }
     let right = town.right(&[YOU]);
     town.refused("no colon, in the middle", "colon", &with(&right, "Subject: ", "Boss\r\nSubject: "));
-    town.refused("an empty header", "no", &on_top("\r\n", &right));
+    town.refused("an empty line on top", "differently", &on_top("\r\n", &right));
     for (case, line, prefix, word) in [
         ("NUL", "Fr\0om: boss@other.example\r\n", "55", "NUL"),
         ("NUL before the colon", "From\0: boss@other.example\r\n", "55", "NUL"),

@@ -80,6 +80,7 @@ pub struct Plan {
     hostname: String,
     extra: String,
     addresses: Vec<String>,
+    inside: Option<String>,
 }
 
 /// The real binary, serving on ports of its own below a temporary root. Dropping it ends it; a test that fails shows its
@@ -95,7 +96,13 @@ impl Plan {
     /// `hostname` and the addresses that exist (`me@here.example`; a `/` makes a topic).
     pub fn new(hostname: &str, addresses: &[&str]) -> Plan {
         let addresses = addresses.iter().map(|address| address.to_string()).collect();
-        Plan { hostname: hostname.into(), extra: String::new(), addresses }
+        Plan { hostname: hostname.into(), extra: String::new(), addresses, inside: None }
+    }
+
+    /// The server has mounts of its own: this shell script is run among them first, with `$MAIL` and `$STATE`.
+    pub fn inside(mut self, script: &str) -> Plan {
+        self.inside = Some(format!("set -e; {script}; exec \"$@\""));
+        self
     }
 
     /// More TOML, in tables of its own (`[limits]`, `[relay]`, `[submission]`, `[inbound]`).
@@ -123,7 +130,17 @@ impl Plan {
             self.extra
         );
         std::fs::write(root.path().join("server.toml"), config).unwrap();
-        Server::start_in(root, dns.address())
+        let mut command = match &self.inside {
+            None => Command::new(PILLARBOX),
+            Some(script) => {
+                let mut command = Command::new("unshare");
+                // Whoever is not root becomes it in a namespace of users, to be allowed to mount.
+                command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" });
+                command.args(["sh", "-c", script, "sh", PILLARBOX]).env("MAIL", &mail).env("STATE", &state);
+                command
+            }
+        };
+        Server::start_with(&mut command, root, dns.address())
     }
 }
 
@@ -134,8 +151,12 @@ impl Server {
     }
 
     fn start_in(root: Arc<TempDir>, dns: SocketAddr) -> Server {
+        Server::start_with(&mut Command::new(PILLARBOX), root, dns)
+    }
+
+    fn start_with(command: &mut Command, root: Arc<TempDir>, dns: SocketAddr) -> Server {
         let log = std::fs::File::options().append(true).create(true).open(root.path().join("log")).unwrap();
-        let mut child = Command::new(PILLARBOX)
+        let mut child = command
             .arg("--config")
             .arg(root.path().join("server.toml"))
             .arg("serve")
@@ -174,6 +195,18 @@ impl Server {
     /// The owner's door.
     pub fn submission(&self) -> SocketAddr {
         self.listening.submission[0]
+    }
+
+    /// Runs a shell script among the mounts of a server that was started with [`Plan::inside`].
+    pub fn inside(&self, script: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.pid().to_string()).arg("--mount");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["sh", "-ec", script]).env("MAIL", self.root.path().join("mail"));
+        let status = command.env("STATE", self.state_dir()).status().expect("nsenter (util-linux)");
+        assert!(status.success(), "{script}");
     }
 
     pub fn pid(&self) -> u32 {
