@@ -855,3 +855,74 @@ fn a_catch_all_lends_nobody_a_key() {
     town.answers("ghost's key as me", "550 5.7.", "does not belong", ME, &[YOU], &forged(ME));
     town.nothing_came_in();
 }
+
+/// A transaction with SMTPUTF8, by the port.
+fn utf8(town: &Town, from: &str, letter: &[u8]) -> String {
+    let (mut wire, _) = Wire::greeted(town.server.submission());
+    let reply = wire.say(&format!("MAIL FROM:<{from}> SMTPUTF8")).reply();
+    if !reply.starts_with("250") {
+        return reply;
+    }
+    wire.ask(&format!("RCPT TO:<{YOU}>"), "250");
+    wire.ask("DATA", "354");
+    wire.message(letter).reply()
+}
+
+#[test]
+fn letters_that_look_alike_make_no_other_user() {
+    let town = town("");
+    for local in ["kate", "sis", "ivy"] {
+        std::fs::create_dir(town.server.maildir("here.example").join(local)).unwrap();
+    }
+    // The Kelvin sign is a K to Unicode's normal form, and so to the tree; the others are letters of their own.
+    for (from, word) in [
+        ("\u{212a}ate@here.example", "does not belong"),
+        ("\u{17f}is@here.example", "does not exist"),
+        ("si\u{17f}@here.example", "does not exist"),
+        ("\u{130}vy@here.example", "does not exist"),
+        ("\u{131}vy@here.example", "does not exist"),
+        ("m\u{200b}e@here.example", "does not exist"),
+        ("m\u{435}@here.example", "does not exist"),
+        ("\u{ff4d}\u{ff45}@here.example", "does not exist"),
+    ] {
+        for header_from in [from, ME] {
+            let forged = town.mine(&town.tags(), &letter(header_from, YOU, "alike"), from, &[YOU]);
+            let reply = utf8(&town, from, &forged);
+            let refused = reply.starts_with("550 5.7.");
+            assert!(refused && (reply.contains(word) || reply.contains("From names")), "{from:?}: {reply}");
+        }
+        let mine = town.mine(&town.tags(), &letter(from, YOU, "alike"), ME, &[YOU]);
+        town.refused(from, "From names", &mine);
+    }
+    town.nothing_came_in();
+}
+
+#[test]
+fn a_second_name_of_the_domain_has_keys_of_its_own() {
+    let town = town("");
+    symlink("here.example", town.server.maildir("alias.example")).unwrap();
+    let (me, you) = ("me@alias.example", "you@alias.example");
+    let alias = town.me.tags("me", "alias.example");
+    let signed = |key: &Key, tags: &str, header_from: &str, from: &str| {
+        seal(&key.sign(tags, &letter(header_from, YOU, "alias")), key, tags, from, &[YOU])
+    };
+    let by = |from: &str, letter: &[u8]| town.by_port(from, &[YOU], letter);
+    let refused = |case: &str, word: &str, reply: String| {
+        assert!(reply.starts_with("550 5.7.") && reply.contains(word), "{case}: want {word}, got {reply}");
+    };
+    refused("no key there yet", "no key in DNS", by(me, &signed(&town.me, &alias, me, me)));
+    refused(
+        "the other name's key",
+        "signed by here.example",
+        by(me, &signed(&town.me, &town.tags(), me, me)),
+    );
+    refused("the other name in From", "not in the domain", by(me, &signed(&town.me, &alias, ME, me)));
+    refused("another user", "does not belong", by(you, &signed(&town.me, &alias, you, you)));
+    let (mut gate, _) = Wire::gate(&town.server, &["here.example"]);
+    refused("confined to one name", "ssh key", gate.transact(me, &[YOU], &signed(&town.me, &alias, me, me)));
+    town.nothing_came_in();
+    let second = town.me.tags("second", "alias.example");
+    town.dns.add(&town.me.zone("second", "alias.example", ""));
+    let taken = by(me, &signed(&town.me, &second, me, me));
+    assert!(taken.starts_with("250"), "{taken}");
+}

@@ -1,8 +1,9 @@
 //! Letters as an attacker makes them: keys by openssl, signatures by `tests/tools/`, nothing of our own signer in it.
 
-use std::io::Write;
+use std::cell::RefCell;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 const TOOLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tools");
@@ -72,7 +73,7 @@ impl Key {
 
     /// `letter` under a signature with these tags.
     pub fn sign(&self, tags: &str, letter: &[u8]) -> Vec<u8> {
-        run("forge.py", &[self.pem.to_str().unwrap(), tags], letter)
+        FORGER.with_borrow_mut(|forger| forger.sign(&self.pem, tags, letter))
     }
 
     /// `letter` under a signature by dkimpy.
@@ -85,15 +86,53 @@ impl Key {
     }
 }
 
+thread_local! {
+    /// A python takes a while to start: one for each test.
+    static FORGER: RefCell<Forger> = RefCell::new(Forger::start());
+}
+
+/// `forge.py`, which ends with its input.
+struct Forger {
+    child: Child,
+    jobs: Option<ChildStdin>,
+    signed: BufReader<ChildStdout>,
+}
+
+impl Forger {
+    fn start() -> Forger {
+        let mut child = python("forge.py").spawn().expect("python3 (tests/install)");
+        let (jobs, signed) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
+        Forger { child, jobs, signed }
+    }
+
+    fn sign(&mut self, pem: &Path, tags: &str, letter: &[u8]) -> Vec<u8> {
+        let jobs = self.jobs.as_mut().unwrap();
+        writeln!(jobs, "{}\t{tags}\t{}", pem.display(), letter.len()).unwrap();
+        jobs.write_all(letter).unwrap();
+        let mut length = String::new();
+        self.signed.read_line(&mut length).unwrap();
+        let mut signed = vec![0; length.trim().parse().expect("forge.py failed; its words are above")];
+        self.signed.read_exact(&mut signed).unwrap();
+        signed
+    }
+}
+
+impl Drop for Forger {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Debian's own python: python3-dkim is installed for that one.
+fn python(tool: &str) -> Command {
+    let mut command = Command::new("/usr/bin/python3");
+    command.arg(Path::new(TOOLS).join(tool)).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
 fn run(tool: &str, arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    // Debian's own python: python3-dkim is installed for that one.
-    let mut child = Command::new("/usr/bin/python3")
-        .arg(Path::new(TOOLS).join(tool))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 (tests/install)");
+    let mut child = python(tool).args(arguments).spawn().expect("python3 (tests/install)");
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{tool} {arguments:?}");

@@ -1,10 +1,9 @@
 #!/usr/bin/python3
-"""Signs a letter with whatever tags it is told, sense or nonsense, and puts the DKIM-Signature on top.
+"""Signs letters with whatever tags it is told, sense or nonsense, and puts the DKIM-Signature on top.
 
-    forge.py KEY.pem TAGS < letter > signed
-
-TAGS is the field's value without bh= and b=. Reads RFC 6376 by itself and makes signatures with openssl, so that it
-shares no mistake with what it tests.
+Reads jobs until the end of its input: a line KEY.pem TAB TAGS TAB LENGTH, then the letter; and answers each with a line
+LENGTH, then the signed letter. TAGS is the field's value without bh= and b=. Reads RFC 6376 by itself and makes
+signatures with openssl, so that it shares no mistake with what it tests.
 """
 import base64
 import hashlib
@@ -58,10 +57,8 @@ def sign(key, algorithm, data):
         return subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
 
 
-def main():
-    key, text = sys.argv[1:]
+def forged(key, text, letter):
     tags = {name.strip(): value.strip() for name, _, value in (tag.partition("=") for tag in text.split(";"))}
-    letter = sys.stdin.buffer.read()
     header, _, body = letter.partition(b"\r\n\r\n")
     algorithm, canon = tags["a"], (tags.get("c", "simple") + "/simple").split("/")
     body = body_canon(body, canon[1])
@@ -76,7 +73,11 @@ def main():
             data += header_line(*left.pop(at[-1]), canon[0])
     data += header_line(b"DKIM-Signature", value + b"\r\n", canon[0])[:-2]
     signature = base64.b64encode(sign(key, algorithm, data))
-    sys.stdout.buffer.write(b"DKIM-Signature:" + value + signature + b"\r\n" + letter)
+    return b"DKIM-Signature:" + value + signature + b"\r\n" + letter
 
 
-main()
+for job in iter(sys.stdin.buffer.readline, b""):
+    key, text, length = job.decode().split("\t")
+    answer = forged(key, text, sys.stdin.buffer.read(int(length)))
+    sys.stdout.buffer.write(b"%d\n" % len(answer) + answer)
+    sys.stdout.buffer.flush()
