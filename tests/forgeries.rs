@@ -783,6 +783,9 @@ fn plain_letters_are_of_this_hour() {
     let sign = |letter: &[u8]| town.me.sign(&town.tags(), letter);
     says("two hours old", "550 5.7.", "more than an hour", &sign(&dated(7200)));
     says("of tomorrow", "451 4.7.", "more than an hour", &sign(&dated(-86_400)));
+    let timed = town.tags().replace("v=1;", &format!("v=1; t={};", now()));
+    let later = town.me.sign(&timed, &dated(-40 * 86_400));
+    says("of now, with a Date of next month", "451 4.7.", "more than an hour", &later);
     let undated = with(&dated(0), "Date: ", "X-Date: ");
     says("no date", "550 5.7.", "Date", &sign(&undated));
     let covered = COVERED.replace(":Date:Date", "");
@@ -795,6 +798,29 @@ fn plain_letters_are_of_this_hour() {
     let foreign = town.mallory.sign(&town.mallory.tags("me", "evil.example"), &dated(0));
     says("a stranger's", "550 5.7.", "signed by evil.example", &foreign);
     town.nothing_came_in();
+}
+
+#[test]
+fn what_was_sealed_once_is_no_plain_letter_later() {
+    let mut town = town(PLAIN);
+    let public = town.public(YOU);
+    let tags = seal_tags(ME, &[YOU]);
+    let sealed = town.me.sign(&sealing(&town.tags()), &on_top(&seal_field(&tags), &public));
+    town.taken("sealed", ME, &[YOU], &sealed);
+    eventually("the copy", || (town.arrived() == 1).then_some(()));
+    let spent = |town: &Town| {
+        for to in [YOU, BOSS] {
+            let reply = town.by_port(ME, &[to], &public);
+            assert!(reply.starts_with("550 5.7.") && reply.contains("used before"), "{to}: {reply}");
+        }
+        town.answers("the seal again", "250 2.2.0", "queued before", ME, &[YOU], &sealed);
+    };
+    spent(&town);
+    // A server that was killed remembers.
+    town.server.kill();
+    town.server = town.server.again();
+    spent(&town);
+    assert_eq!(town.arrived(), 1);
 }
 
 #[test]
