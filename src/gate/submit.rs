@@ -52,15 +52,32 @@ fn bridge(
     let mut to_server = socket.try_clone()?;
     std::thread::spawn(move || {
         // A server that is gone shows on the other way as well; there it is told apart from an orderly end.
-        let _ = io::copy(&mut input, &mut to_server);
+        let _ = carry(&mut input, &mut to_server);
         let _ = to_server.shutdown(Shutdown::Write);
     });
     let mut from_server = socket;
-    match io::copy(&mut from_server, &mut output).and_then(|_| output.flush()) {
+    match carry(&mut from_server, &mut output) {
         Err(error) if !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
             Err(error)
         }
         _ => Ok(()),
+    }
+}
+
+/// Carries octets until the end. Not `io::copy`: that splices from a socket to a pipe, and while such a splice waits
+/// for the server it holds the pipe's lock, on which the reader at the other end then hangs, non-blocking or not.
+fn carry(from: &mut impl Read, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                to.write_all(&buffer[..count])?;
+                to.flush()?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

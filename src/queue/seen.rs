@@ -260,3 +260,21 @@ fn read_line(line: &str) -> Option<(EntryId, i64, Once)> {
     }
     Some((entry, time, Once { nonce, digest, signatures: signatures.unwrap_or_default() }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_behind_a_write_that_failed_half_way_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, _) = Rewrite::begin(dir.path(), 0).unwrap().finish().unwrap();
+        log.file.write_all(b"1 18000").unwrap();
+        let entry = EntryId("6b49d200aaaaaaaaaaaa".into());
+        let once =
+            Once { nonce: Some("n".into()), digest: "d".into(), signatures: vec!["s".into(), "t".into()] };
+        log.append(&entry, 5, &once).unwrap();
+        let (_, marks) = Rewrite::begin(dir.path(), 0).unwrap().finish().unwrap();
+        assert_eq!(marks.look_up(&once, 5), Seen::Same(entry.0));
+    }
+}

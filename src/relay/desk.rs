@@ -92,9 +92,9 @@ impl Desk {
         }
     }
 
-    /// Takes what was committed; it comes before what is old.
+    /// Takes what was handed over, in its order; it comes before what is old.
     pub(super) fn take_fresh(&mut self) {
-        for id in self.parts.queue.take_fresh() {
+        for id in self.parts.queue.take_fresh().into_iter().rev() {
             if self.known.insert(id.clone()) {
                 self.to_open.push_front(id);
             }

@@ -181,7 +181,7 @@ impl Stuffer {
             }
             let text = memchr::memchr2(b'\r', b'\n', slice).unwrap_or(slice.len());
             out.extend_from_slice(&slice[..text]);
-            self.line_start = self.line_start && text == 0;
+            self.line_start = false;
             slice = match &slice[text..] {
                 [] => return Ok(()),
                 [b'\r'] => {

@@ -313,3 +313,21 @@ async fn replies_are_read_while_a_long_envelope_is_written() {
     assert!(outcome.fates.iter().all(|fate| matches!(fate, Fate::Accepted(_))));
     assert_eq!((outcome.fates.len(), letters.len()), (100, 1));
 }
+
+#[tokio::test]
+async fn a_dot_that_may_have_gone_out_counts_as_sent() {
+    let (mut near, mut far) = duplex(512);
+    let server = async move {
+        let mut buffer = [0; 512];
+        for said in ["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n", "250 a\r\n250 b\r\n354 c\r\n"] {
+            far.write_all(said.as_bytes()).await.unwrap();
+            assert!(far.read(&mut buffer).await.unwrap() > 0);
+        }
+        // The block with the dot is on its way; how much of it arrived nobody can know.
+    };
+    let message = "line\r\n".repeat(1000);
+    let client = exchange(&mut near, request(&["a@b.example"], 6000), |_| Ok(message.as_bytes()));
+    let (outcome, ()) = tokio::join!(client, server);
+    assert!(outcome.dot_sent, "{outcome:?}");
+    assert!(matches!(outcome.fates[0], Fate::Deferred(_)));
+}

@@ -12,6 +12,7 @@ mod town;
 use crate::error::{Exit, Failure};
 use report::Report;
 use scratch::Scratch;
+use std::pin::pin;
 use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use town::Town;
@@ -30,18 +31,27 @@ pub struct Options {
 /// Runs the trial. Fails unless all eight cases and both letters went as they should.
 pub fn run(options: &Options) -> Result<(), Failure> {
     runtime()?.block_on(async {
-        let interrupted = interrupted()?;
+        let mut interrupted = pin!(interrupted()?);
         let mut town = Town::new(Scratch::new()?)?;
         let outcome = tokio::select! {
             outcome = show(&mut town, options) => outcome,
-            () = interrupted => Err(Failure::new(Exit::TempFail, "interrupted")),
+            () = &mut interrupted => Err(Failure::new(Exit::TempFail, "interrupted")),
         };
+        if outcome.is_ok() && options.keep {
+            interrupted.await;
+        }
         town.close().await;
-        outcome
+        if outcome?.ok {
+            return Ok(());
+        }
+        Err(Failure::new(
+            Exit::Software,
+            "not all went as it should, which is a fault in pillarbox: please report it",
+        ))
     })
 }
 
-async fn show(town: &mut Town, options: &Options) -> Result<(), Failure> {
+async fn show(town: &mut Town, options: &Options) -> Result<Report, Failure> {
     let start = Instant::now();
     let places = town.build().await?;
     let cases = cases::run(&places).await?;
@@ -53,16 +63,11 @@ async fn show(town: &mut Town, options: &Options) -> Result<(), Failure> {
         super::print(&report.table(start.elapsed()))?;
     }
     if options.keep {
-        super::print(&report::lines_to_paste(&places))?;
-        interrupted()?.await;
+        let lines = report::lines_to_paste(&places);
+        // With --json, stdout is for a program.
+        if options.json { eprint!("{lines}") } else { super::print(&lines)? }
     }
-    if report.ok {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Exit::Software,
-        "not all went as it should; this is a fault in pillarbox, please report it",
-    ))
+    Ok(report)
 }
 
 /// Ends when the user has had enough.

@@ -302,3 +302,17 @@ proptest! {
         trace(&groups, &[usize::MAX]);
     }
 }
+
+#[test]
+fn a_letter_that_will_be_refused_is_not_handed_out() {
+    for (text, most) in [("a\nb\r\n".to_owned() + &"x\r\n".repeat(20), 5), ("line\r\n".repeat(400), 1000)] {
+        let mut driver = Driver::new(Door::Mx);
+        driver.feed(b"HELO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.example>\r\nDATA\r\n");
+        for part in text.as_bytes().chunks(2) {
+            driver.feed(part);
+        }
+        assert!(driver.current.len() <= most, "{} octets", driver.current.len());
+        driver.feed(b".\r\n");
+        assert!(driver.reset && driver.body.is_none());
+    }
+}
