@@ -861,6 +861,29 @@ fn an_ssh_key_sends_as_those_that_its_line_names() {
 }
 
 #[test]
+fn one_of_us_cannot_forge_what_the_server_writes() {
+    let town = town("");
+    let forged = "Return-Path: <boss@other.example>\r\nDelivered-To: boss@other.example\r\n\
+                  Authentication-Results: mx.here.example; dkim=pass header.d=other.example\r\n\
+                  Authentication-Results: MX.here.example.; dkim=pass header.d=other.example\r\n";
+    let mine = on_top(forged, &letter(ME, YOU, "forged"));
+    town.taken("with trace fields", ME, &[YOU], &town.mine(&town.tags(), &mine, ME, &[YOU]));
+    let stored = eventually("the copy", || town.server.letters("here.example/you").pop());
+    assert!(
+        stored.starts_with("Return-Path: <me@here.example>\r\nDelivered-To: you@here.example\r\n"),
+        "{stored}"
+    );
+    assert!(!stored.contains("boss") && !stored.contains("other.example"), "{stored}");
+    assert!(stored.ends_with("\r\n\r\nHello.\r\n"), "{stored}");
+    // A large body takes another way, and arrives whole.
+    let large = [mine, b"0123456789\r\n".repeat(50_000)].concat();
+    town.taken("large", ME, &[BOSS], &town.mine(&town.tags(), &large, ME, &[BOSS]));
+    let stored = eventually("the copy", || town.server.letters("other.example/boss").pop());
+    assert!(!stored.contains("boss@other.example\r\nAuthentication"), "{}", &stored[..2000]);
+    assert!(stored.ends_with(&String::from_utf8(b"0123456789\r\n".repeat(50_000)).unwrap()));
+}
+
+#[test]
 fn a_catch_all_lends_nobody_a_key() {
     let town = town("");
     symlink("me", town.server.maildir("here.example/*")).unwrap();
