@@ -485,6 +485,19 @@ fn forged_trace_fields_are_dropped() {
 }
 
 #[test]
+fn results_are_ours_however_our_name_is_written() {
+    let dns = Dns::start(ZONE);
+    let server = Plan::new("MX.here.example.", &[ME]).start(&dns);
+    let forged = "Authentication-Results: mx.here.example; dkim=pass header.d=boss.example\r\n";
+    let (mut wire, _) = Wire::greeted(server.mx());
+    let reply = wire.transact(FRIEND, &[ME], &on_top(forged, &letter(FRIEND, ME, "forged")));
+    assert!(reply.starts_with("250"), "{reply}");
+    let stored = server.letters("here.example/me").concat();
+    assert!(stored.contains("Authentication-Results: mx.here.example; dkim=none"), "{stored}");
+    assert!(!stored.contains("boss"), "{stored}");
+}
+
+#[test]
 fn loops_are_noticed() {
     let door = door("");
     let plain = letter(FRIEND, ME, "loop");
