@@ -7,6 +7,7 @@
 pub mod dialogue;
 pub mod forge;
 pub mod home;
+pub mod peers;
 pub mod wire;
 
 use pillarbox::ops::trial::children::Listening;
