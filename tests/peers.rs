@@ -130,7 +130,7 @@ fn swaks_sends_to_mx_with_and_without_pipelining() {
         let output = command.args(["--helo", "mx.there.example"]).args(extra).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(said.contains("<-  250-PIPELINING"), true, "{said}");
+        assert!(said.contains("<-  250-PIPELINING"), "{said}");
         let letters = ours.letters("here.example/me");
         assert_eq!(letters.len(), count + 1);
         assert!(letters.iter().all(|letter| letter.contains("This is a test mailing")), "{letters:?}");
@@ -289,7 +289,7 @@ impl Drop for Countdown<'_> {
 
 /// A letter of a size of its own, some larger than what is kept in memory.
 fn numbered(number: usize) -> Vec<u8> {
-    let lines = if number % 50 == 0 { 6_000 } else { number * 7 % 300 };
+    let lines = if number.is_multiple_of(50) { 6_000 } else { number * 7 % 300 };
     let mut letter = format!("From: {FRIEND}\r\nTo: {ME}\r\nSubject: {number}\r\n\r\n").into_bytes();
     for line in 0..lines {
         letter.extend_from_slice(
