@@ -89,17 +89,22 @@ impl Wire {
 
     /// A whole reply, each line as `CODE text`; empty at the end of the connection.
     pub fn reply(&mut self) -> String {
+        self.reply_or_reset().unwrap()
+    }
+
+    /// The same where the other side may be killed at any moment.
+    pub fn reply_or_reset(&mut self) -> std::io::Result<String> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            if self.reader.read_line(&mut line).unwrap() == 0 {
-                return lines.join("\n");
+            if self.reader.read_line(&mut line)? == 0 {
+                return Ok(lines.join("\n"));
             }
             let last = line.as_bytes().get(3) != Some(&b'-');
             let (code, text) = line.trim_end().split_at(3.min(line.trim_end().len()));
             lines.push(format!("{code} {}", text.get(1..).unwrap_or_default()));
             if last {
-                return lines.join("\n");
+                return Ok(lines.join("\n"));
             }
         }
     }
