@@ -1,5 +1,7 @@
 //! Copies for the directories here, made from the queue entry.
 
+mod forged;
+
 use super::{Parts, bounce};
 use crate::mail::address::Address;
 use crate::mail::dsn::Diagnosis;
@@ -7,7 +9,6 @@ use crate::mail::trace;
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::Door;
 use crate::store::StoreError;
-use crate::store::letter::Spill;
 use crate::store::tree::{DirId, Lookup, Mailbox};
 
 /// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
@@ -95,7 +96,11 @@ impl Copy {
             head.push_str(&trace::delivered_to(&first.recipient.address));
         }
         let name = name_of(&entry.id, self.mailbox.id);
-        let body: Spill = parts.message(entry)?;
+        let body = match entry.door {
+            // Stripped before it was queued.
+            Door::Mx => parts.message(entry)?,
+            Door::Submission => forged::without(parts, parts.message(entry)?)?,
+        };
         self.mailbox.stage(Some(&name), head.as_bytes(), &body)?.commit()?;
         tracing::info!(id = %entry.id, to = self.mailbox.label, "delivered");
         Ok(())

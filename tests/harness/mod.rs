@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod dialogue;
+pub mod forge;
 pub mod home;
+pub mod peers;
 pub mod sink;
 pub mod strace;
 pub mod wire;
@@ -101,6 +103,14 @@ impl Plan {
         Plan { hostname: hostname.into(), extra: String::new(), addresses, wrapper: Vec::new() }
     }
 
+    /// The server has mounts of its own: this shell script is run among them first, with `$MAIL` and `$STATE`.
+    pub fn inside(self, script: &str) -> Plan {
+        // Whoever is not root becomes it in a namespace of users, to be allowed to mount.
+        let mounts = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+        let script = format!("set -e; MAIL='{{root}}/mail' STATE='{{root}}/state'; {script}; exec \"$@\"");
+        self.under(&["unshare", mounts, "sh", "-c", &script, "sh"])
+    }
+
     /// More TOML, in tables of its own (`[limits]`, `[relay]`, `[submission]`, `[inbound]`).
     pub fn with(mut self, toml: &str) -> Plan {
         self.extra.push_str(toml);
@@ -189,6 +199,18 @@ impl Server {
     /// The owner's door.
     pub fn submission(&self) -> SocketAddr {
         self.listening.submission[0]
+    }
+
+    /// Runs a shell script among the mounts of a server that was started with [`Plan::inside`].
+    pub fn inside(&self, script: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.pid().to_string()).arg("--mount");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["sh", "-ec", script]).env("MAIL", self.root.path().join("mail"));
+        let status = command.env("STATE", self.state_dir()).status().expect("nsenter (util-linux)");
+        assert!(status.success(), "{script}");
     }
 
     pub fn pid(&self) -> u32 {
