@@ -311,6 +311,27 @@ fn two_pulls_at_once_and_ctrl_c() {
 }
 
 #[test]
+fn a_letter_that_is_put_back_on_the_server_is_not_lost() {
+    let world = World::new(5, 30);
+    let all = world.letters("server");
+    assert!(world.pull(&[], &[]).status.success());
+    let label = MAILBOXES[0];
+    let from = world.path("home").join(label).join("new");
+    for name in names(&from) {
+        fs::rename(from.join(&name), world.server(label).join("new").join(&name)).unwrap();
+    }
+    // A server that delivers a copy again after a crash: this one is at home.
+    let there = MAILBOXES[1];
+    let at_home = world.path("home").join(there).join("new");
+    let twice = names(&at_home).remove(0);
+    fs::copy(at_home.join(&twice), world.server(there).join("new").join(&twice)).unwrap();
+    let output = world.pull(&[], &[]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.letters("home"), all);
+    assert!(world.letters("server").is_empty());
+}
+
+#[test]
 fn a_hook_that_fails_fails_no_pull() {
     let world = World::new(1, 3);
     let toml = world.path("home.toml");

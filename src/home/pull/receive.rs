@@ -74,6 +74,8 @@ pub(super) struct Receiver<'a> {
     pub places: &'a mut Places,
     /// Keys that are at home, or on their way through the committer.
     pub known: HashSet<Key>,
+    /// Keys that were at home once, and were removed from the server.
+    pub remembered: HashSet<Key>,
     /// Nothing once all batches are handed on.
     pub batches: Option<mpsc::SyncSender<Batch>>,
     pub pool: Pool,
@@ -258,7 +260,13 @@ impl Receiver<'_> {
         let key = Key::new(mailbox.id, &head.base, digest);
         self.received.offered.insert(key);
         self.state.unconfirmed.insert(head.number, key);
-        if !self.known.insert(key) {
+        // One that comes back after its removal: a copy that a server made again after a crash; or its owner has put it
+        // back there, and then it may be nowhere else.
+        let is_held = match &mailbox.home {
+            Some((maildir, _)) if self.remembered.contains(&key) => maildir.held(&head.base)?,
+            _ => false,
+        };
+        if !self.known.insert(key) || is_held {
             mailbox.tally.again += 1;
             self.state.batch.again.push(head.number);
             self.discard(head.mailbox, &name);
