@@ -1,5 +1,5 @@
 //! `pillarbox pull`: brings the letters home and removes them from the server, none lost, none twice
-//! (`docs/states-pull.md` has every state on disk and its recovery).
+//! (`docs/states.md` has every state on disk and its recovery).
 
 mod child;
 mod commit;
