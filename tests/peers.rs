@@ -89,11 +89,9 @@ fn relay_to(peer: SocketAddr, at_friends: &dyn Fn() -> Vec<String>) {
     let record = me.key().txt_record().unwrap();
     assert!(dkimpy_verifies(&without_trace(&letter), &record), "its signature holds: {letter}");
     assert_awkward(&at_friends());
-    let queue = ours.command(&["queue", "list"]);
-    eventually("an empty queue", || {
-        std::fs::read_dir(ours.state_dir().join("queue/entries")).ok()?.next().is_none().then_some(())
-    });
-    assert_eq!((at_friends().len(), ours.letters("here.example/me").len()), (1, 1), "{queue:?}");
+    let queue = ours.state_dir().join("queue");
+    eventually("an empty queue", || std::fs::read_dir(&queue).unwrap().next().is_none().then_some(()));
+    assert_eq!((at_friends().len(), ours.letters("here.example/me").len()), (1, 1));
 }
 
 #[test]
@@ -130,7 +128,7 @@ fn swaks_sends_to_mx_with_and_without_pipelining() {
         let output = command.args(["--helo", "mx.there.example"]).args(extra).output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
-        assert_eq!(said.contains("<-  250-PIPELINING"), true, "{said}");
+        assert!(said.contains("<-  250-PIPELINING"), "{said}");
         let letters = ours.letters("here.example/me");
         assert_eq!(letters.len(), count + 1);
         assert!(letters.iter().all(|letter| letter.contains("This is a test mailing")), "{letters:?}");
