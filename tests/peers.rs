@@ -287,7 +287,7 @@ impl Drop for Countdown<'_> {
 
 /// A letter of a size of its own, some larger than what is kept in memory.
 fn numbered(number: usize) -> Vec<u8> {
-    let lines = if number % 50 == 0 { 6_000 } else { number * 7 % 300 };
+    let lines = if number.is_multiple_of(50) { 6_000 } else { number * 7 % 300 };
     let mut letter = format!("From: {FRIEND}\r\nTo: {ME}\r\nSubject: {number}\r\n\r\n").into_bytes();
     for line in 0..lines {
         letter.extend_from_slice(
