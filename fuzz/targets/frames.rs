@@ -33,9 +33,9 @@ fuzz_target!(|bytes: &[u8]| {
     }
 });
 
-/// Every frame has one form; only empty lists of numbers (kind 0x0b, no length) are not written.
+/// Every frame has one form; only empty lists of numbers (kind 0x09, no length) are not written.
 fn assert_prefix(again: &[u8], bytes: &[u8]) {
-    if !bytes.windows(5).any(|head| head == b"\x0b\0\0\0\0") {
+    if !bytes.windows(5).any(|head| head == b"\x09\0\0\0\0") {
         assert!(bytes.starts_with(again));
     }
 }
