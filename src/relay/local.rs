@@ -1,5 +1,7 @@
 //! Copies for the directories here, made from the queue entry.
 
+mod forged;
+
 use super::{Parts, bounce};
 use crate::mail::address::Address;
 use crate::mail::dsn::Diagnosis;
@@ -7,7 +9,6 @@ use crate::mail::trace;
 use crate::queue::{Entry, RecipientState, State};
 use crate::smtp::Door;
 use crate::store::StoreError;
-use crate::store::letter::Spill;
 use crate::store::tree::{Lookup, Mailbox};
 
 /// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
@@ -96,7 +97,11 @@ impl Copy {
         }
         let id = self.mailbox.id;
         let name = entry.id.file_name('R', &format!("{}:{}", id.device, id.inode));
-        let body: Spill = parts.message(entry)?;
+        let body = match entry.door {
+            // Stripped before it was queued.
+            Door::Mx => parts.message(entry)?,
+            Door::Submission => forged::without(parts, parts.message(entry)?)?,
+        };
         self.mailbox.stage(Some(&name), head.as_bytes(), &body)?.commit()?;
         tracing::info!(id = %entry.id, to = self.mailbox.label, "delivered");
         Ok(())
