@@ -230,9 +230,11 @@ impl Transaction {
         }
         if known.verified.is_none() {
             let answer = match known.sender.path.address().and_then(Address::domain) {
-                Some(domain) => match cannot_receive(&self.house, domain).await? {
-                    Some(why) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
-                    None => Ok(()),
+                Some(domain) => match cannot_receive(&self.house, domain).await {
+                    Ok(Some(why)) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
+                    Ok(None) => Ok(()),
+                    // For all recipients: each one would wait for the same dead name servers.
+                    Err(later) => Err(later),
                 },
                 None => Ok(()),
             };
