@@ -100,11 +100,19 @@ impl Transaction {
     pub async fn rcpt(&mut self, recipient: Recipient) -> Reply {
         match self.know_recipient(&recipient).await {
             Ok(mailbox) => {
+                let mailbox = mailbox.map(|mailbox| self.held(mailbox));
                 self.recipients.push(KnownRecipient { recipient, mailbox });
                 replies::recipient_ok()
             }
             Err(reply) => self.refused("RCPT", Some(&recipient.address), reply),
         }
+    }
+
+    /// The same directory, by the handles that a recipient before holds already: a stranger who names one address a
+    /// hundred times holds no more of our files than who names it once.
+    fn held(&self, mailbox: Mailbox) -> Mailbox {
+        let mut before = self.recipients.iter().filter_map(|known| known.mailbox.as_ref());
+        before.find(|known| known.id == mailbox.id).cloned().unwrap_or(mailbox)
     }
 
     /// Takes the transaction out; the next one starts empty.
