@@ -336,7 +336,8 @@ async fn a_report_to_a_sender_who_is_gone_is_a_dead_letter() {
 #[tokio::test]
 async fn a_strangers_letter_whose_address_is_gone_is_a_dead_letter_and_no_report() {
     let house = House::new().await;
-    house.submit_with(&["gone@our.test", "you@our.test"], |entry| entry.door = Door::Mx);
+    let to = ["gone@our.test", "me@gone.test", "you@our.test"];
+    house.submit_with(&to, |entry| entry.door = Door::Mx);
     house.run_until_quiet().await;
     let dead = house.dead_letters();
     assert!(dead.len() == 1 && dead[0].contains("the body"), "{dead:?}");
