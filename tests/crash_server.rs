@@ -168,11 +168,14 @@ fn owners_letter(calls: &Calls) -> usize {
             let said = town.sendmail(&[ME, FRIEND], &subject);
             if said.contains("queued as") {
                 assert_eq!(town.server.wait().signal(), Some(9), "{subject}: {said}");
+            }
+            drop(strace);
+            // The call may also come behind the 250, with the goodbye or the first steps of the relay.
+            if !town.server.is_alive() {
                 killed += 1;
                 town = town.restarted();
                 town.flush();
             }
-            drop(strace);
             town.sink.release();
             eventually(&format!("{subject}: the letter at the sink"), || {
                 (town.at_the_sink(&subject) > 0 && town.queued() == 0).then_some(())
