@@ -4,14 +4,14 @@ use super::replies;
 use super::shield::blocking;
 use crate::config;
 use crate::error::{Exit, Failure};
-use crate::mail::address::{Address, Domain};
+use crate::mail::address::Domain;
 use crate::net::dns::Dns;
 use crate::queue::Queue;
 use crate::relay;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
-use crate::store::tree::{Lookup, Store};
+use crate::store::tree::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -76,27 +76,15 @@ impl House {
         format!("{micros:x}{:02x}", self.letters.fetch_add(1, Ordering::Relaxed) & 0xff)
     }
 
-    /// Looks an address up, with the reply to a fault.
-    pub async fn find(self: &Arc<House>, address: &Address) -> Result<Lookup, Reply> {
-        let (house, address) = (Arc::clone(self), address.clone());
-        blocking(move || house.store.find(&address).map_err(|error| fault(&error))).await
-    }
-
     /// Whether a domain is ours, with the reply to a fault.
     pub async fn is_ours(self: &Arc<House>, domain: &Domain) -> Result<bool, Reply> {
         let (house, domain) = (Arc::clone(self), domain.clone());
         blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too.
-    pub async fn room_in_state(self: &Arc<House>) -> Result<(), Reply> {
-        let house = Arc::clone(self);
-        blocking(move || {
-            let least = house.config.limits.free_space;
-            house.store.dead_letter()?.check_writable(least)
-        })
-        .await
-        .map_err(|error: StoreError| fault(&error))
+    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too. Blocks.
+    pub fn room_in_state(&self) -> Result<(), StoreError> {
+        self.store.check_state(self.config.limits.free_space)
     }
 }
 
