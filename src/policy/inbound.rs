@@ -61,7 +61,8 @@ fn from_ours(evidence: &Evidence) -> Result<Option<String>, Reply> {
         return Ok(None);
     };
     let domain = &author.domain;
-    if let Some(forwarder) = trusted(evidence).find(|signature| signature.passes()) {
+    // Nor does a forwarder's: else whoever has a letter of the list puts our name on top of it.
+    if let Some(forwarder) = trusted(evidence).find(|signature| vouches(signature)) {
         let forwarder = &forwarder.domain;
         return Ok(Some(format!(
             "From {domain}, unsigned by it, brought by the trusted forwarder {forwarder}"

@@ -14,6 +14,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Destinations that are spoken to at once.
@@ -79,6 +80,11 @@ impl Desk {
             active: 0,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Notified when something was handed over.
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.parts.wake)
     }
 
     /// Takes what earlier runs left.

@@ -424,7 +424,7 @@ async fn a_letter_that_is_put_off_does_not_hold_the_others_up() {
 async fn it_runs_until_it_is_stopped_and_takes_what_comes_meanwhile() {
     let house = House::new().await;
     house.submit(&["first@there.test"]);
-    let relay = tokio::spawn(run(house.parts.clone(), house.stop.subscribe()));
+    let relay = tokio::spawn(run(Relay::open(house.parts.clone()).await, house.stop.subscribe()));
     let arrived = async |count: usize| {
         while house.stranger.letters().len() < count {
             tokio::time::sleep(Duration::from_millis(2)).await;

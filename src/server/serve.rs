@@ -55,6 +55,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let os = |error: std::io::Error| Failure::new(Exit::OsErr, error.to_string());
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let relay = relay::Relay::open(house.relay.clone()).await;
     let mut doors = Vec::new();
     let mut open = Opened::default();
     let limits = &house.config.limits;
@@ -76,7 +77,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     doors.push(tokio::spawn(unix_door(unix, by_gate, Arc::clone(&house), stopped.clone())));
-    tasks.spawn(relay::run(house.relay.clone(), stopped.clone()));
+    tasks.spawn(relay::run(relay, stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =

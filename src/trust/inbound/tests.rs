@@ -108,10 +108,19 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         "From: \"unclosed <me@example.org>",
         "From:\r\n me@example.org x",
         "From: =?utf-8?q?Me?= me@example.org",
+        "From: =?utf-8?b?bWVAZXhhbXBsZS5vcmc=?=",
+        "From: =?utf-8?q?me=40?= =?utf-8?q?example=2Eorg?=",
+        "From: =?utf-8?q?me=40example.org=00?=@example.net",
+        "From: me@\"example.org\"",
     ] {
         assert!(ours(from), "{from:?}");
     }
-    for from in ["From: me@example.net", "From: me@notexample.org", "From: me@example.org.example.net"] {
+    for from in [
+        "From: me@example.net",
+        "From: me@notexample.org",
+        "From: me@example.org.example.net",
+        "From: =?utf-8?q?me=40example.org?= <a@example.net>",
+    ] {
         assert!(!ours(from), "{from:?}");
     }
 }
