@@ -3,8 +3,11 @@
 mod harness;
 
 use harness::wire::Wire;
-use harness::{Dns, Plan, ZONE};
+use harness::{Dns, PATIENCE, Plan, ZONE};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 #[test]
 fn a_header_of_thousands_of_fields_is_refused_and_the_next_letter_is_not() {
@@ -46,4 +49,28 @@ fn naming_one_address_a_hundred_times_holds_no_more_files_than_once() {
     let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     let words: Vec<&str> = files.split_whitespace().collect();
     assert_eq!(words[3], words[4], "{files}");
+}
+
+#[test]
+fn a_command_that_drips_for_ever_ends() {
+    let dns = Dns::start(ZONE);
+    let limits = "[limits]\nfree_space = 0\ncommand_timeout = 2";
+    let server = Plan::new("mx.here.example", &["me@here.example"]).with(limits).start(&dns);
+    let mut dripping = TcpStream::connect(server.mx()).unwrap();
+    let mut reading = Wire::greeted(server.mx()).0;
+    let heard = dripping.try_clone().unwrap();
+    let said = std::thread::spawn(move || std::io::read_to_string(heard).unwrap_or_default());
+    // Each octet comes long before the time is over; the line's end never does.
+    let deadline = Instant::now() + PATIENCE;
+    while !said.is_finished() && Instant::now() < deadline {
+        if dripping.write_all(b"N").is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(said.is_finished(), "the connection is still open");
+    // A reset may have taken the words away.
+    let said = said.join().unwrap();
+    assert!(said.is_empty() || said.starts_with("220"), "{said}");
+    reading.expect("421 4.4.2");
 }

@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 const CONNECT: Duration = Duration::from_secs(30);
 /// How many addresses of a destination are tried in one attempt.
 const ADDRESSES: usize = 6;
+/// How many of one host's: behind a host with many dead addresses stands another one.
+const ADDRESSES_EACH: usize = 3;
 /// The longest pause between two tries to record what became of a letter.
 const RECORD_PAUSE: Duration = Duration::from_secs(60);
 
@@ -150,7 +152,7 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
                 continue;
             }
         };
-        for ip in addresses.into_iter().take(left) {
+        for ip in addresses.into_iter().take(left.min(ADDRESSES_EACH)) {
             left -= 1;
             match visit(parts, job, &request, ip).await {
                 Visit::Decided(outcome) => return (verdicts(outcome, &host, ip), None),
