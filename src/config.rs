@@ -236,9 +236,10 @@ pub enum Via {
 impl Default for Home {
     fn default() -> Home {
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));
-        let command = |verb: &str| {
-            Via::Command(["ssh", "{server}", "pillarbox", "gate", verb].map(String::from).to_vec())
-        };
+        // A server that is gone must not keep whoever wrote a letter waiting for TCP's two minutes.
+        let ssh = ["ssh", "-o", "ConnectTimeout=10", "{server}", "pillarbox", "gate"];
+        let command =
+            |verb: &str| Via::Command(ssh.iter().copied().chain([verb]).map(String::from).collect());
         Home {
             server: Vec::new(),
             mail: home.join(".private/mail"),
