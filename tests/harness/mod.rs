@@ -6,6 +6,7 @@
 
 pub mod dialogue;
 pub mod home;
+pub mod ssh;
 pub mod wire;
 
 use pillarbox::ops::trial::children::Listening;
