@@ -177,8 +177,12 @@ impl Accepted {
         match &self.times {
             Times::Sealed(time) if (now - time).abs() <= CLOCK_SKEW => Ok(()),
             Times::Sealed(time) => Err(clocks("the seal's t=", *time, now)),
-            Times::Plain(times) if times.iter().any(|time| (now - time).abs() <= PLAIN_WINDOW) => Ok(()),
-            Times::Plain(times) => Err(stale(times, now)),
+            // The latest counts: a letter of now whose Date is of next year must not count once more next year, when
+            // its signature is no longer known as spent.
+            Times::Plain(times) => match times.iter().max() {
+                Some(latest) if (now - latest).abs() <= PLAIN_WINDOW => Ok(()),
+                latest => Err(stale(latest.copied(), now)),
+            },
         }
     }
 }
@@ -193,15 +197,10 @@ pub fn in_flight() -> Reply {
     )
 }
 
-/// The reply where the nonce or a signature was used for something else (rules 4 and 5); `what` is the queue's word.
+/// The reply where the nonce or a signature was used for something else (rules 4 and 5); `what` is the queue's
+/// sentence.
 pub fn used(what: &str) -> Reply {
-    refusal(
-        1,
-        format!(
-            "rules 4 and 5 (once, spent): {what} was used before, for another content or envelope; \
-             send it as a new letter, signed anew"
-        ),
-    )
+    refusal(1, format!("rules 4 and 5 (once, spent): {what}"))
 }
 
 /// Rule 2.
@@ -298,8 +297,8 @@ fn clocks(what: &str, time: i64, now: i64) -> Reply {
     )
 }
 
-fn stale(times: &[i64], now: i64) -> Reply {
-    let Some(latest) = times.iter().max() else {
+fn stale(latest: Option<i64>, now: i64) -> Reply {
+    let Some(latest) = latest else {
         return refusal(
             1,
             "rule 6 (plain): neither a signed Date nor t= in the signature; add a Date and sign it",
@@ -307,11 +306,11 @@ fn stale(times: &[i64], now: i64) -> Reply {
     };
     let text = format!(
         "rule 6 (plain): the letter says {latest} ({}), this server's clock {now} ({}); more than an hour apart",
-        utc(*latest),
+        utc(latest),
         utc(now)
     );
     // A letter from the future is taken when its time has come; one from the past never is.
-    match *latest > now {
+    match latest > now {
         true => Reply::new(451, 7, 1, format!("{text}; set the clock that is wrong")),
         false => refusal(1, format!("{text}; sign it anew")),
     }

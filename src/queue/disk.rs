@@ -136,14 +136,18 @@ impl Disk {
         sync_path(&place)
     }
 
-    /// Takes an entry out of the queue in one step.
+    /// Takes an entry out of the queue in one step. Its new place is made durable before its old one is given up: a power
+    /// cut between the two must not take the marks in it along.
     pub(super) fn retire(&self, id: &EntryId) -> Result<(), StoreError> {
         let from = self.place(id)?;
         match std::fs::rename(&from, self.done.path.join(&id.0)) {
-            Ok(()) => self.queue.sync(),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(fault(&from, "removing a queue entry", error)),
+            Ok(()) => {}
+            // It went before; whether that is durable is not known.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(fault(&from, "removing a queue entry", error)),
         }
+        self.done.sync()?;
+        self.queue.sync()
     }
 
     /// Removes the files of a retired entry. What stays behind is removed at the next start.

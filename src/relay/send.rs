@@ -10,6 +10,7 @@ use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::client::{Fate, Outcome, Request};
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
+use crate::system::threads::blocking;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -139,6 +140,9 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
     let (mut why, mut who) = ("no server was found".to_owned(), None);
     let mut left = ADDRESSES;
     for host in hosts {
+        if left == 0 {
+            break;
+        }
         let addresses = match route::addresses(&parts.dns, &host, parts.config.allow_private).await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -319,18 +323,4 @@ pub(super) async fn record(parts: &Parts, shared: &Shared) -> Option<i64> {
 /// Each change to the entry is whole before the lock is given back.
 pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Option<Entry>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs a call of the store or the queue where it may block. After a panic there we no longer know what is durable:
-/// the process ends, and the next start recovers.
-pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => {
-            tracing::error!(%error, "a panic in the store or the queue; ending at once");
-            std::process::abort()
-        }
-        // The runtime is going down, and this task with it.
-        Err(_) => std::future::pending().await,
-    }
 }

@@ -50,7 +50,7 @@ async fn judge(parcel: Parcel, done: &Finished) -> Result<(Letter, Option<String
     let now = unix_time().as_secs() as i64;
     let evidence: Evidence = gathering.finish(&done.house.dns, rules.broken_dkim, forwarders, now).await;
     let admitted = decide(&evidence)?;
-    let results = authentication_results(&done.house.config.hostname, &evidence.signatures);
+    let results = authentication_results(done.house.name.as_str(), &evidence.signatures);
     Ok((Letter { header, body, results }, admitted.mark))
 }
 
@@ -71,7 +71,7 @@ fn refuse_loops(header: &[u8], recipients: &[KnownRecipient]) -> Result<(), Repl
 async fn store(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
     let header = split_lenient(&letter.header);
     let fields: usize = header.fields.iter().map(|field| field.raw.len()).sum();
-    let mut head = trace::strip_forged(&header, &done.house.config.hostname);
+    let mut head = trace::strip_forged(&header, done.house.name.as_str());
     // The empty line, where there is one.
     head.extend_from_slice(letter.header.get(fields..).unwrap_or_default());
     let on_top = format!("{}{}", letter.results, received(id, done)).into_bytes();

@@ -9,11 +9,13 @@ use super::inspect::Inspection;
 use super::record::KeySource;
 use super::signature::{Signature, is_signature};
 use crate::config::BrokenDkim;
-use crate::mail::address::Domain;
+use crate::mail::address::{Address, Domain};
 use crate::mail::header::split_lenient;
 use crate::mail::mailboxes;
-use crate::policy::inbound::{Author, Evidence};
+use crate::policy::inbound::{Author, Evidence, MOST_AUTHORS};
 use crate::store::StoreError;
+use mail_parser::HeaderValue;
+use mail_parser::parsers::MessageStream;
 use std::collections::HashSet;
 
 /// Signatures that are looked at; strangers shall not make us ask DNS without end.
@@ -34,12 +36,11 @@ impl Gathering {
         let split = split_lenient(header);
         let mut authors: Vec<Author> = Vec::new();
         let mut known = HashSet::new();
-        for field in split.fields.iter().filter(|field| plain_name(field.name) == "from") {
-            for domain in author_domains(field.value) {
-                if known.insert(domain.clone()) {
-                    let ours = is_ours(&domain)?;
-                    authors.push(Author { domain, ours });
-                }
+        let from = split.fields.iter().filter(|field| plain_name(field.name) == "from");
+        for domain in from.flat_map(|field| author_domains(field.value)) {
+            if authors.len() <= MOST_AUTHORS && known.insert(domain.clone()) {
+                let ours = is_ours(&domain)?;
+                authors.push(Author { domain, ours });
             }
         }
         let index = Index::new(&split.fields);
@@ -73,14 +74,26 @@ impl Gathering {
 }
 
 /// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows
-/// an `@` counts, with comments cut out and without that: readers differ, and none may be shown our name.
+/// an `@` counts, as it stands and without comments, quotes and the encoding of RFC 2047: readers differ, and none may be
+/// shown our name.
 fn author_domains(value: &[u8]) -> Vec<Domain> {
-    if let Ok(mailboxes) = mailboxes::parse(value) {
+    // An encoded word has no meaning within an address, but some readers decode it there all the same.
+    let decoded_by_some = |address: &Address| address.local().contains("=?");
+    if let Ok(mailboxes) = mailboxes::parse(value)
+        && !mailboxes.iter().any(|mailbox| decoded_by_some(&mailbox.address))
+    {
         return mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned()).collect();
     }
-    let text = String::from_utf8_lossy(value);
-    let plain = without_comments(&text);
-    [text.as_ref(), plain.as_str()].into_iter().flat_map(domains_behind_at).collect()
+    let text = String::from_utf8_lossy(value).into_owned();
+    let readings = [without_comments(&text), text.replace('"', ""), decoded(value), text];
+    readings.iter().flat_map(|reading| domains_behind_at(reading)).collect()
+}
+
+fn decoded(value: &[u8]) -> String {
+    match MessageStream::new(value).parse_unstructured() {
+        HeaderValue::Text(text) => text.into_owned(),
+        _ => String::new(),
+    }
 }
 
 fn domains_behind_at(text: &str) -> Vec<Domain> {

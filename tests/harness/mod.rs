@@ -5,8 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod dialogue;
+pub mod forge;
 pub mod home;
+pub mod peers;
+pub mod sink;
 pub mod ssh;
+pub mod strace;
 pub mod wire;
 
 use pillarbox::ops::trial::children::Listening;
@@ -80,6 +84,7 @@ pub struct Plan {
     hostname: String,
     extra: String,
     addresses: Vec<String>,
+    wrapper: Vec<String>,
 }
 
 /// The real binary, serving on ports of its own below a temporary root. Dropping it ends it; a test that fails shows its
@@ -89,19 +94,34 @@ pub struct Server {
     pub listening: Listening,
     child: Child,
     dns: SocketAddr,
+    wrapper: Vec<String>,
 }
 
 impl Plan {
     /// `hostname` and the addresses that exist (`me@here.example`; a `/` makes a topic).
     pub fn new(hostname: &str, addresses: &[&str]) -> Plan {
         let addresses = addresses.iter().map(|address| address.to_string()).collect();
-        Plan { hostname: hostname.into(), extra: String::new(), addresses }
+        Plan { hostname: hostname.into(), extra: String::new(), addresses, wrapper: Vec::new() }
+    }
+
+    /// The server has mounts of its own: this shell script is run among them first, with `$MAIL` and `$STATE`.
+    pub fn inside(self, script: &str) -> Plan {
+        // Whoever is not root becomes it in a namespace of users, to be allowed to mount.
+        let mounts = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };
+        let script = format!("set -e; MAIL='{{root}}/mail' STATE='{{root}}/state'; {script}; exec \"$@\"");
+        self.under(&["unshare", mounts, "sh", "-c", &script, "sh"])
     }
 
     /// More TOML, in tables of its own (`[limits]`, `[relay]`, `[submission]`, `[inbound]`).
     pub fn with(mut self, toml: &str) -> Plan {
         self.extra.push_str(toml);
         self.extra.push('\n');
+        self
+    }
+
+    /// A command in front of `pillarbox serve …` that ends by executing it, with `{root}` filled in.
+    pub fn under(mut self, wrapper: &[&str]) -> Plan {
+        self.wrapper = wrapper.iter().map(|word| word.to_string()).collect();
         self
     }
 
@@ -123,7 +143,9 @@ impl Plan {
             self.extra
         );
         std::fs::write(root.path().join("server.toml"), config).unwrap();
-        Server::start_in(root, dns.address())
+        let fill = |word: &String| word.replace("{root}", root.path().to_str().unwrap());
+        let wrapper = self.wrapper.iter().map(fill).collect();
+        Server::start_in(root, dns.address(), wrapper)
     }
 }
 
@@ -133,9 +155,11 @@ impl Server {
         Plan::new("mx.here.example", &["me@here.example"]).start(dns)
     }
 
-    fn start_in(root: Arc<TempDir>, dns: SocketAddr) -> Server {
+    fn start_in(root: Arc<TempDir>, dns: SocketAddr, wrapper: Vec<String>) -> Server {
         let log = std::fs::File::options().append(true).create(true).open(root.path().join("log")).unwrap();
-        let mut child = Command::new(PILLARBOX)
+        let mut words = wrapper.iter().map(String::as_str).chain([PILLARBOX]);
+        let mut child = Command::new(words.next().unwrap())
+            .args(words)
             .arg("--config")
             .arg(root.path().join("server.toml"))
             .arg("serve")
@@ -145,7 +169,9 @@ impl Server {
             .stderr(log)
             .spawn()
             .unwrap();
-        let file = root.path().join("state/listening.json");
+        // Its own view of the files: it may have a disk that nobody else sees.
+        let file = PathBuf::from(format!("/proc/{}/root", child.id()));
+        let file = file.join(root.path().join("state/listening.json").strip_prefix("/").unwrap());
         let shown = || std::fs::read_to_string(root.path().join("log")).unwrap_or_default();
         let deadline = Instant::now() + PATIENCE;
         let listening = loop {
@@ -163,7 +189,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        Server { root, listening, child, dns }
+        Server { root, listening, child, dns, wrapper }
     }
 
     /// Strangers' door.
@@ -174,6 +200,18 @@ impl Server {
     /// The owner's door.
     pub fn submission(&self) -> SocketAddr {
         self.listening.submission[0]
+    }
+
+    /// Runs a shell script among the mounts of a server that was started with [`Plan::inside`].
+    pub fn inside(&self, script: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.pid().to_string()).arg("--mount");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.args(["sh", "-ec", script]).env("MAIL", self.root.path().join("mail"));
+        let status = command.env("STATE", self.state_dir()).status().expect("nsenter (util-linux)");
+        assert!(status.success(), "{script}");
     }
 
     pub fn pid(&self) -> u32 {
@@ -208,6 +246,16 @@ impl Server {
         let _ = self.child.wait();
     }
 
+    /// Whether it still runs.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits until somebody else has ended it.
+    pub fn wait(&mut self) -> std::process::ExitStatus {
+        eventually("the server's end", || self.child.try_wait().unwrap())
+    }
+
     /// SIGTERM, and its exit status.
     pub fn terminate(&mut self) -> std::process::ExitStatus {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
@@ -218,7 +266,7 @@ impl Server {
     /// The same server again, after `kill` or `terminate`; its ports are new ones.
     pub fn again(mut self) -> Server {
         self.kill();
-        Server::start_in(self.root.clone(), self.dns)
+        Server::start_in(self.root.clone(), self.dns, self.wrapper.clone())
     }
 
     /// Runs another pillarbox command with this server's configuration.

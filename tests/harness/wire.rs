@@ -1,12 +1,31 @@
 //! SMTP by hand: a socket on which lines are sent and replies are read.
 
-use super::PATIENCE;
-use std::io::{BufRead, BufReader, Read, Write};
+use super::{PATIENCE, PILLARBOX, Server};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
 
 /// One connection.
 pub struct Wire {
-    reader: BufReader<TcpStream>,
+    reader: BufReader<Stream>,
+    /// `gate submit`, where the connection goes through it.
+    gate: Option<Child>,
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Gate(UnixStream),
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(gate) = &mut self.gate {
+            let _ = gate.kill();
+            let _ = gate.wait();
+        }
+    }
 }
 
 impl Wire {
@@ -15,16 +34,33 @@ impl Wire {
         let stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Wire { reader: BufReader::new(stream) }
+        Wire { reader: BufReader::new(Stream::Tcp(stream)), gate: None }
+    }
+
+    /// Through `pillarbox gate submit ALLOWED…`, as sshd would start it; greeted as in [`Wire::greeted`].
+    pub fn gate(server: &Server, allowed: &[&str]) -> (Wire, String) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = Command::new(PILLARBOX);
+        command.arg("--config").arg(server.config()).args(["gate", "submit"]).args(allowed);
+        let gate = command
+            .stdin(Stdio::from(OwnedFd::from(theirs.try_clone().unwrap())))
+            .stdout(Stdio::from(OwnedFd::from(theirs)))
+            .spawn()
+            .unwrap();
+        Wire { reader: BufReader::new(Stream::Gate(ours)), gate: Some(gate) }.greet()
     }
 
     /// Connects, is greeted and says EHLO. Returns the name in the greeting too.
     pub fn greeted(to: SocketAddr) -> (Wire, String) {
-        let mut wire = Wire::connect(to);
-        let greeting = wire.expect("220");
+        Wire::connect(to).greet()
+    }
+
+    fn greet(mut self) -> (Wire, String) {
+        let greeting = self.expect("220");
         let name = greeting.split_whitespace().nth(1).unwrap().to_owned();
-        wire.say("EHLO mx.there.example").expect("250");
-        (wire, name)
+        self.say("EHLO mx.there.example").expect("250");
+        (self, name)
     }
 
     /// Sends a line.
@@ -53,17 +89,22 @@ impl Wire {
 
     /// A whole reply, each line as `CODE text`; empty at the end of the connection.
     pub fn reply(&mut self) -> String {
+        self.reply_or_reset().unwrap()
+    }
+
+    /// The same where the other side may be killed at any moment.
+    pub fn reply_or_reset(&mut self) -> std::io::Result<String> {
         let mut lines = Vec::new();
         loop {
             let mut line = String::new();
-            if self.reader.read_line(&mut line).unwrap() == 0 {
-                return lines.join("\n");
+            if self.reader.read_line(&mut line)? == 0 {
+                return Ok(lines.join("\n"));
             }
             let last = line.as_bytes().get(3) != Some(&b'-');
             let (code, text) = line.trim_end().split_at(3.min(line.trim_end().len()));
             lines.push(format!("{code} {}", text.get(1..).unwrap_or_default()));
             if last {
-                return lines.join("\n");
+                return Ok(lines.join("\n"));
             }
         }
     }
@@ -103,5 +144,27 @@ impl Wire {
             }
         }
         self.message(message).reply()
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Gate(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Gate(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -102,6 +102,9 @@ fn a_trusted_forwarder_may_bring_our_own_post_back() {
     assert_eq!(code(&letter(OURS, broken_inside)), 250);
     assert_eq!(code(&letter(OURS, vec![signed("lists.example.com", Verdict::BrokenBody)])), 550);
     assert_eq!(code(&letter(OURS, vec![signed("x.lists.example.com", Verdict::Pass)])), 550);
+    let topped =
+        SignatureEvidence { uncovered: Some("From".into()), ..signed("lists.example.com", Verdict::Pass) };
+    assert_eq!(code(&letter(OURS, vec![topped])), 550, "a From put on top of a post of the list");
 }
 
 #[test]

@@ -1,0 +1,78 @@
+//! Faults from outside: `strace` takes hold of the running binary and kills it, or lets its calls fail.
+//!
+//! A signal comes in front of the call, which is then not made. Calls are counted by thread and by name: what one thread
+//! does after the hold was taken is counted exactly.
+
+use super::eventually;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+/// A hold on a process; let go when it is dropped.
+pub struct Strace {
+    child: Child,
+}
+
+impl Strace {
+    /// Kills the process in front of the n-th call of `call`.
+    pub fn kill_at(pid: u32, call: &str, n: usize) -> Strace {
+        Strace::attach(pid, call, &format!("signal=KILL:when={n}"), None)
+    }
+
+    /// Lets the n-th call of `call` fail with `error`.
+    pub fn fail_at(pid: u32, call: &str, error: &str, n: usize) -> Strace {
+        Strace::attach(pid, call, &format!("error={error}:when={n}"), None)
+    }
+
+    /// Writes the calls `calls` (a comma between them) of the process down in `file`, with the names of its files.
+    pub fn record(pid: u32, calls: &str, file: &std::path::Path) -> Strace {
+        Strace::attach(pid, calls, "", Some(file))
+    }
+
+    fn attach(pid: u32, calls: &str, inject: &str, file: Option<&std::path::Path>) -> Strace {
+        let mut command = Command::new("strace");
+        command.args([
+            "-f",
+            "-y",
+            "-qq",
+            "-s",
+            "64",
+            "-p",
+            &pid.to_string(),
+            "-e",
+            &format!("trace={calls}"),
+        ]);
+        command.arg("-o").arg(file.unwrap_or("/dev/null".as_ref()));
+        if !inject.is_empty() {
+            command.arg("-e").arg(format!("inject={calls}:{inject}"));
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace must be installed (tests/install)");
+        let tracer = format!("TracerPid:\t{}\n", child.id());
+        eventually("strace to take hold", || {
+            if let Some(status) = child.try_wait().unwrap() {
+                let mut said = String::new();
+                let _ = std::io::Read::read_to_string(child.stderr.as_mut().unwrap(), &mut said);
+                panic!("strace ended ({status}): {said}");
+            }
+            let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+            let held = |thread: fs::DirEntry| {
+                let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+                status.contains(&tracer)
+            };
+            threads.flatten().all(held).then_some(())
+        });
+        Strace { child }
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        // It lets go of the process first. One that traced what is dead has ended by itself.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
+    }
+}
