@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
+/// What is said to whom has no server yet.
+pub const NO_SERVER: &str = "no server; write in ~/.config/pillarbox/home.toml: \
+                             server = \"pillarbox@mx.example.org\" (an ssh destination)";
+
 /// server.toml.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
