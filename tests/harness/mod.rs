@@ -9,6 +9,7 @@ pub mod forge;
 pub mod home;
 pub mod peers;
 pub mod sink;
+pub mod ssh;
 pub mod strace;
 pub mod wire;
 
