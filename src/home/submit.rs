@@ -82,9 +82,7 @@ impl Submitter {
             return Err(Failure::new(Exit::Config, text));
         }
         if servers.is_empty() {
-            let text =
-                "no server in home.toml; write: server = \"user@mail.example.org\" (an ssh destination)";
-            return Err(Failure::new(Exit::Config, text));
+            return Err(Failure::new(Exit::Config, config::NO_SERVER));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =

@@ -4,6 +4,7 @@ pub(crate) mod grammar;
 
 use super::address::{Address, AddressError, Domain, Host};
 use grammar::{Layout, Manner, Spot};
+use std::borrow::Cow;
 
 /// One mailbox of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,14 +70,15 @@ pub struct Named {
 /// the entries that could not be read; a caller that sends to the others anyway has to say so.
 pub fn parse_lenient(value: &[u8]) -> (Vec<Named>, Vec<String>) {
     let text = String::from_utf8_lossy(value);
+    let damaged = matches!(text, Cow::Owned(_));
     let Layout { spots, unread, .. } = grammar::read_tolerantly(&text);
     let mut named = Vec::new();
     let mut unread: Vec<String> = unread.into_iter().map(|span| text[span].trim().to_owned()).collect();
     for spot in spots {
         let written = &text[spot.span()];
         match target(&text, &spot) {
-            // A replacement character stands for octets that were no UTF-8: nobody's address.
-            Ok(target) if !written.contains(char::REPLACEMENT_CHARACTER) => {
+            // A replacement character may stand for octets that were no UTF-8: nobody's address.
+            Ok(target) if !damaged || !written.contains(char::REPLACEMENT_CHARACTER) => {
                 named.push(Named { display: spot.display, target });
             }
             _ => unread.push(written.to_owned()),

@@ -74,7 +74,9 @@ fn add(copies: &mut Vec<Copy>, mailbox: Mailbox, recipient: usize) {
 fn find(parts: &Parts, entry: &Entry, address: &Address) -> Result<Place, StoreError> {
     let store = &parts.store;
     let mailbox = match store.find(address)? {
-        Lookup::NotOurs => return Ok(Place::Elsewhere),
+        Lookup::NotOurs if entry.door == Door::Submission => return Ok(Place::Elsewhere),
+        // The domain went after a stranger's letter was taken: it is relayed to nobody.
+        Lookup::NotOurs => return Ok(Place::Here(store.dead_letter()?)),
         // Postmaster always exists (RFC 5321 section 4.5.1); and a stranger's letter that was taken is neither sent back,
         // since nothing of ours leaves as a report, nor lost.
         Lookup::NoSuchAddress if address.folded_local() == "postmaster" || entry.door == Door::Mx => {

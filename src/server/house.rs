@@ -4,22 +4,26 @@ use super::replies;
 use super::shield::blocking;
 use crate::config;
 use crate::error::{Exit, Failure};
-use crate::mail::address::{Address, Domain};
+use crate::mail::address::Domain;
 use crate::net::dns::Dns;
 use crate::queue::Queue;
 use crate::relay;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
-use crate::store::tree::{Lookup, Store};
+use crate::store::tree::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// Octets of a body that are kept in memory before the spill goes to a file.
 const SPILL_EACH: usize = 256 << 10;
 /// Octets that all bodies together keep in memory.
 const SPILL_ALL: usize = 8 << 20;
+
+/// Headers that are read at once. It is work for the processor alone, done in milliseconds.
+const READERS: usize = 4;
 
 /// Shared by all connections.
 pub struct House {
@@ -32,6 +36,8 @@ pub struct House {
     pub room: Arc<SpillRoom>,
     /// What the relay works with.
     pub relay: relay::Parts,
+    /// Turns at reading a header: what that takes for a moment is many times its size.
+    pub readers: Semaphore,
     letters: AtomicU64,
 }
 
@@ -60,7 +66,8 @@ impl House {
             hostname: name.as_str().into(),
             wake: Arc::default(),
         };
-        Ok(House { config, name, store, queue, dns, room, relay, letters: AtomicU64::new(0) })
+        let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
+        Ok(House { config, name, store, queue, dns, room, relay, readers, letters })
     }
 
     /// An id for a letter, for `Received`, the log and the reply: the time and a count.
@@ -69,27 +76,15 @@ impl House {
         format!("{micros:x}{:02x}", self.letters.fetch_add(1, Ordering::Relaxed) & 0xff)
     }
 
-    /// Looks an address up, with the reply to a fault.
-    pub async fn find(self: &Arc<House>, address: &Address) -> Result<Lookup, Reply> {
-        let (house, address) = (Arc::clone(self), address.clone());
-        blocking(move || house.store.find(&address).map_err(|error| fault(&error))).await
-    }
-
     /// Whether a domain is ours, with the reply to a fault.
     pub async fn is_ours(self: &Arc<House>, domain: &Domain) -> Result<bool, Reply> {
         let (house, domain) = (Arc::clone(self), domain.clone());
         blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too.
-    pub async fn room_in_state(self: &Arc<House>) -> Result<(), Reply> {
-        let house = Arc::clone(self);
-        blocking(move || {
-            let least = house.config.limits.free_space;
-            house.store.dead_letter()?.check_writable(least)
-        })
-        .await
-        .map_err(|error: StoreError| fault(&error))
+    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too. Blocks.
+    pub fn room_in_state(&self) -> Result<(), StoreError> {
+        self.store.check_state(self.config.limits.free_space)
     }
 }
 

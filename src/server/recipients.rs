@@ -1,5 +1,6 @@
 //! A transaction up to DATA: the eight cases, recipient by recipient, and what the store and DNS say of each.
 
+use super::allowed::Allowed;
 use super::connection::Peer;
 use super::house::{House, fault};
 use super::replies;
@@ -100,11 +101,19 @@ impl Transaction {
     pub async fn rcpt(&mut self, recipient: Recipient) -> Reply {
         match self.know_recipient(&recipient).await {
             Ok(mailbox) => {
+                let mailbox = mailbox.map(|mailbox| self.held(mailbox));
                 self.recipients.push(KnownRecipient { recipient, mailbox });
                 replies::recipient_ok()
             }
             Err(reply) => self.refused("RCPT", Some(&recipient.address), reply),
         }
+    }
+
+    /// The same directory, by the handles that a recipient before holds already: a stranger who names one address a
+    /// hundred times holds no more of our files than who names it once.
+    fn held(&self, mailbox: Mailbox) -> Mailbox {
+        let mut before = self.recipients.iter().filter_map(|known| known.mailbox.as_ref());
+        before.find(|known| known.id == mailbox.id).cloned().unwrap_or(mailbox)
     }
 
     /// Takes the transaction out; the next one starts empty.
@@ -138,10 +147,8 @@ impl Transaction {
                 let ours = self.house.is_ours(domain).await?;
                 Ok(KnownSender { ours, ..unknown(sender) })
             }
-            (Door::Submission, Some(_)) => match self.house.find(&address).await? {
+            (Door::Submission, Some(_)) => match self.owner(&address).await? {
                 Lookup::Found(mailbox) => {
-                    self.allowed_by_ssh_key(&address, &mailbox).await?;
-                    self.house.room_in_state().await?;
                     Ok(KnownSender { ours: true, mailbox: Some(mailbox), ..unknown(sender) })
                 }
                 Lookup::NoSuchAddress => Err(replies::no_such_sender(&address)),
@@ -151,41 +158,29 @@ impl Transaction {
         }
     }
 
-    /// DESIGN "The ssh key counts too": the forced command names domains or addresses; topics and aliases are those
-    /// that resolve to the same owner.
-    async fn allowed_by_ssh_key(&self, address: &Address, mailbox: &Mailbox) -> Result<(), Reply> {
-        let Some(allowed) = &self.peer.allowed else { return Ok(()) };
-        if allowed.is_everything() || address.domain().is_some_and(|domain| allowed.has_domain(domain)) {
-            return Ok(());
-        }
-        let (house, named, owner) = (Arc::clone(&self.house), allowed.addresses().to_vec(), mailbox.owner);
-        let is_named =
-            blocking(move || named_owners(&house.store, &named).map(|owners| owners.contains(&owner)));
-        if is_named.await.map_err(|error| fault(&error))? {
-            return Ok(());
-        }
-        Err(replies::confined(address))
+    /// Looks the sender at submission up, and whether his letter could be queued.
+    async fn owner(&self, address: &Address) -> Result<Lookup, Reply> {
+        let (house, allowed, address) = (Arc::clone(&self.house), self.peer.allowed.clone(), address.clone());
+        blocking(move || {
+            let found = house.store.find(&address).map_err(|error| fault(&error))?;
+            if let Lookup::Found(mailbox) = &found {
+                allowed_by_ssh_key(&house.store, allowed.as_ref(), &address, mailbox)?;
+                house.room_in_state().map_err(|error| fault(&error))?;
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn know_recipient(&mut self, recipient: &Recipient) -> Result<Option<Mailbox>, Reply> {
         let address = &recipient.address;
-        let lookup = match address.host() {
-            Host::Domain(_) => self.house.find(address).await?,
-            Host::Literal(_) => Lookup::NotOurs,
-        };
-        let lookup = match lookup {
-            Lookup::NotOurs if self.is_our_postmaster(address) => {
-                Lookup::Found(self.house.store.dead_letter().map_err(|error| fault(&error))?)
-            }
-            lookup => lookup,
-        };
         let sender_ours = self.sender.as_ref().is_some_and(|sender| sender.ours);
+        let lookup = self.look_up(address, sender_ours).await?;
         let recipient_ours = !matches!(lookup, Lookup::NotOurs);
         let (from, to) = (Party::ours(sender_ours), Party::ours(recipient_ours));
         match (treat(self.peer.door, from, to), lookup) {
             (Treatment::Refuse, _) => Err(self.case_refusal(sender_ours, address)),
             (Treatment::Deliver, Lookup::Found(mailbox)) => {
-                self.check_writable(&mailbox).await?;
                 self.sender_can_receive().await?;
                 Ok(Some(mailbox))
             }
@@ -195,6 +190,30 @@ impl Transaction {
                 Ok(None)
             }
         }
+    }
+
+    /// What the store says of a recipient, and whether a letter for him could be stored now: all of it in one call, since
+    /// each costs two threads' waking.
+    async fn look_up(&self, address: &Address, sender_ours: bool) -> Result<Lookup, Reply> {
+        if let Host::Literal(_) = address.host() {
+            return Ok(Lookup::NotOurs);
+        }
+        let our_postmaster = self.is_our_postmaster(address);
+        let delivers =
+            treat(self.peer.door, Party::ours(sender_ours), Party::ours(true)) == Treatment::Deliver;
+        let (house, address) = (Arc::clone(&self.house), address.clone());
+        let looked_up = blocking(move || {
+            let lookup = match house.store.find(&address)? {
+                Lookup::NotOurs if our_postmaster => Lookup::Found(house.store.dead_letter()?),
+                lookup => lookup,
+            };
+            if let (true, Lookup::Found(mailbox)) = (delivers, &lookup) {
+                mailbox.check_writable(house.config.limits.free_space)?;
+                house.room_in_state()?;
+            }
+            Ok(lookup)
+        });
+        looked_up.await.map_err(|error: StoreError| fault(&error))
     }
 
     /// RFC 5321 section 4.5.1: `<postmaster>` of the server's own name is answered even where that name is no domain
@@ -215,12 +234,6 @@ impl Transaction {
         }
     }
 
-    async fn check_writable(&self, mailbox: &Mailbox) -> Result<(), Reply> {
-        let (mailbox, least) = (mailbox.clone(), self.house.config.limits.free_space);
-        blocking(move || mailbox.check_writable(least).map_err(|error| fault(&error))).await?;
-        self.house.room_in_state().await
-    }
-
     /// The article's `verify = sender`, asked once, and only when a recipient of ours is at stake: whoever probes for
     /// a relay costs no DNS look-up.
     async fn sender_can_receive(&mut self) -> Result<(), Reply> {
@@ -230,9 +243,11 @@ impl Transaction {
         }
         if known.verified.is_none() {
             let answer = match known.sender.path.address().and_then(Address::domain) {
-                Some(domain) => match cannot_receive(&self.house, domain).await? {
-                    Some(why) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
-                    None => Ok(()),
+                Some(domain) => match cannot_receive(&self.house, domain).await {
+                    Ok(Some(why)) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
+                    Ok(None) => Ok(()),
+                    // For all recipients: each one would wait for the same dead name servers.
+                    Err(later) => Err(later),
                 },
                 None => Ok(()),
             };
@@ -274,6 +289,22 @@ impl Transaction {
         );
         reply
     }
+}
+
+/// DESIGN "The ssh key counts too": the forced command names domains or addresses; topics and aliases are those that
+/// resolve to the same owner. Blocks.
+fn allowed_by_ssh_key(
+    store: &Store,
+    allowed: Option<&Allowed>,
+    address: &Address,
+    mailbox: &Mailbox,
+) -> Result<(), Reply> {
+    let Some(allowed) = allowed else { return Ok(()) };
+    if allowed.is_everything() || address.domain().is_some_and(|domain| allowed.has_domain(domain)) {
+        return Ok(());
+    }
+    let owners = named_owners(store, allowed.addresses()).map_err(|error| fault(&error))?;
+    if owners.contains(&mailbox.owner) { Ok(()) } else { Err(replies::confined(address)) }
 }
 
 /// Who owns the addresses that a forced command names. One that does not exist (any more) is nobody's: a catch-all must

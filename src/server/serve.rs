@@ -13,7 +13,7 @@ use crate::net::preface::{MAX_PREFACE, Preface};
 use crate::relay;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
-use crate::system::user;
+use crate::system::{files, user};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ const LEFTOVER: Duration = Duration::from_secs(36 * 3600);
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: config::Server) -> Result<(), Failure> {
+    // A connection is its socket, its spill, and a handle of each directory that its letter goes to.
+    files::raise_limit();
     let listeners = Listeners::bind(&config.listen)?;
     user::become_user(config.user.as_deref(), &config.state_dir)?;
     let house = Arc::new(House::open(config)?);

@@ -5,6 +5,9 @@ use rustix::io::{Errno, Result};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+/// Inodes that must stay free.
+const FREE_INODES: u64 = 64;
+
 /// A directory's entry: its name as it stands on the disk, and what it is.
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -57,6 +60,17 @@ pub(super) fn lstat(parent: impl AsFd, name: impl rustix::path::Arg) -> Result<O
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// `NOSPC` where the file system of a directory has fewer than `free_space` octets left, or hardly an inode.
+pub(super) fn check_space(directory: impl AsFd, free_space: u64) -> Result<()> {
+    let system = rustix::fs::fstatvfs(directory)?;
+    // A file system without a table of inodes says 0 of 0.
+    let short_of_inodes = system.f_files > 0 && system.f_favail < FREE_INODES;
+    if short_of_inodes || system.f_bavail.saturating_mul(system.f_frsize) < free_space {
+        return Err(Errno::NOSPC);
+    }
+    Ok(())
 }
 
 /// Makes the entries of a directory durable.

@@ -11,9 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Inodes that must stay free.
-const FREE_INODES: u64 = 64;
-
 /// Longest base name we make or take: room is left for flags.
 const LONGEST: usize = 200;
 
@@ -50,14 +47,8 @@ impl Mailbox {
             rustix::fs::accessat(&self.handle, name, access, AtFlags::EACCESS)
                 .map_err(|errno| self.fault(&format!("no letter can be written to its {name}"), errno))?;
         }
-        let system = rustix::fs::fstatvfs(&self.handle)
-            .map_err(|errno| self.fault("asking for its free space", errno))?;
-        // A file system without a table of inodes says 0 of 0.
-        let short_of_inodes = system.f_files > 0 && system.f_favail < FREE_INODES;
-        if short_of_inodes || system.f_bavail.saturating_mul(system.f_frsize) < free_space {
-            return Err(self.fault("keeping some space free", Errno::NOSPC));
-        }
-        Ok(())
+        durable::check_space(&self.handle, free_space)
+            .map_err(|errno| self.fault("keeping some space free", errno))
     }
 
     /// Writes `head` and `body` into `tmp/` and fsyncs the file. With `name` (made from queue entry and recipient) a

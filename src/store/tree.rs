@@ -6,7 +6,7 @@ use super::place::{Place, open_below};
 use super::root::{Root, Watch};
 use super::{StoreError, durable};
 use crate::mail::address::{Address, Domain};
-use rustix::fs::{Mode, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -190,6 +190,15 @@ impl Store {
             owner: id,
             label: "postmaster (dead letter)".to_owned(),
         })
+    }
+
+    /// Whether `state_dir` can be written to now and has `free_space` octets left: what is accepted goes there first, or
+    /// may have to.
+    pub fn check_state(&self, free_space: u64) -> Result<(), StoreError> {
+        let state = self.watch.state();
+        rustix::fs::accessat(state, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+            .and_then(|()| durable::check_space(state, free_space))
+            .map_err(|errno| StoreError::io("state_dir: nothing can be written to it", errno.into()))
     }
 
     /// The directory of a domain. A root without any domain is no answer.

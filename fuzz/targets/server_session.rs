@@ -1,0 +1,112 @@
+//! The server's session: however what the client says is cut into packets, the same happens and the same is answered.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pillarbox::smtp::Door;
+use pillarbox::smtp::reply::Reply;
+use pillarbox::smtp::server::{Session, Settings, Step};
+use std::time::Duration;
+
+/// What happened, and where the client would have had to wait for the 354.
+#[derive(Debug, Default, PartialEq)]
+struct Played {
+    events: Vec<String>,
+    body: Vec<u8>,
+    output: Vec<u8>,
+    closed: bool,
+}
+
+fuzz_target!(|input: (bool, u64, &[u8])| {
+    let (mx, seed, stream) = input;
+    let door = if mx { Door::Mx } else { Door::Submission };
+    let (one_by_one, waits) = play(door, stream, |at| at + 1);
+    let mut state = seed | 1;
+    let (cut, _) = play(door, stream, |at| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let wanted = at + 1 + (state >> 33) as usize % 97;
+        // Nobody may say more before DATA is answered: whoever does is cut off, which is another conversation.
+        waits.iter().find(|wait| **wait > at).map_or(wanted, |wait| wanted.min(*wait))
+    });
+    assert_eq!(one_by_one, cut);
+    // All at once: may be cut off, must not end in anything but replies.
+    well_formed(&play(door, stream, |_| usize::MAX).0.output);
+    well_formed(&cut.output);
+});
+
+fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> (Played, Vec<usize>) {
+    let mut session = Session::new(Settings {
+        hostname: "mx.here.example".into(),
+        door,
+        message_size: 200,
+        recipients: 3,
+        command_timeout: Duration::from_secs(300),
+    });
+    let mut played = Played::default();
+    let (mut at, mut waits) = (0, Vec::new());
+    loop {
+        match session.step() {
+            Step::Read => {
+                played.output.extend(session.take_output());
+                if at == stream.len() {
+                    return (played, waits);
+                }
+                let to = next(at).min(stream.len());
+                session.feed(&stream[at..to]);
+                at = to;
+            }
+            Step::Mail(sender) => {
+                let said = format!("{sender:?}");
+                session.answer(judged(&said));
+                played.events.push(said);
+            }
+            Step::Rcpt(recipient) => {
+                let said = format!("{recipient:?}");
+                session.answer(judged(&said));
+                played.events.push(said);
+            }
+            Step::Data => {
+                waits.push(at);
+                played.events.push("DATA".into());
+                session.answer(Reply::plain(354, "go on"));
+            }
+            Step::Body(slice) => {
+                assert!(!slice.is_empty());
+                played.body.extend_from_slice(slice);
+            }
+            Step::EndOfData(end) => {
+                let said = format!("{end:?}");
+                session.answer(judged(&said));
+                played.events.push(said);
+            }
+            Step::Reset => {
+                played.events.push("reset".into());
+                // What was handed out of a refused letter depends on when it was refused.
+                played.body.clear();
+            }
+            Step::Close => {
+                played.closed = true;
+                played.output.extend(session.take_output());
+                return (played, waits);
+            }
+        }
+    }
+}
+
+/// Now yes, now no, the same for the same words.
+fn judged(said: &str) -> Reply {
+    match said.len() % 5 {
+        0 => Reply::new(550, 1, 1, "no"),
+        1 => Reply::new(451, 3, 0, "later"),
+        _ => Reply::new(250, 0, 0, "yes"),
+    }
+}
+
+fn well_formed(output: &[u8]) {
+    let text = std::str::from_utf8(output).expect("replies are ASCII");
+    assert!(text.ends_with("\r\n"));
+    for line in text.split_terminator("\r\n") {
+        let octets = line.as_bytes();
+        assert!(line.len() <= 510 && octets[..3].iter().all(u8::is_ascii_digit), "{line:?}");
+        assert!(matches!(octets[3], b' ' | b'-') && !line.contains(['\r', '\n']), "{line:?}");
+    }
+}
