@@ -18,9 +18,15 @@ test:
 bench:
 	sh tests/bench/run
 
+# cargo-fuzz wants a nightly compiler; without sanitizers (the code is safe Rust) a stable one will do.
 SECONDS ?= 60
 fuzz:
-	for target in $$(cargo fuzz list); do cargo fuzz run $$target -- -max_total_time=$(SECONDS) || exit 1; done
+	for target in $$(cargo fuzz list); do \
+		mkdir -p fuzz/corpus/$$target && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/corpus/$$target fuzz/seeds -- \
+			-max_total_time=$(SECONDS) -timeout=10 -dict=fuzz/mail.dict || exit 1; \
+	done
 
 fmt:
 	cargo fmt --all
+	cargo fmt --manifest-path fuzz/Cargo.toml

@@ -17,10 +17,13 @@ use std::task::{Context, Poll, Waker};
 
 const NOW: i64 = 1_800_000_000;
 
-fuzz_target!(|input: (u8, &str, &[u8], &[u8])| {
-    let (cut, record, header, body) = input;
-    let cut = usize::from(cut).max(1);
-    let keys = Keys(record.split('\u{1}').map(str::to_owned).collect());
+/// How the body is cut, the key records, the header and the body, with NUL between them.
+fuzz_target!(|input: &[u8]| {
+    let Some((cut, input)) = input.split_first() else { return };
+    let mut parts = input.splitn(3, |octet| *octet == 0);
+    let [records, header, body] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let cut = usize::from(*cut).max(1);
+    let keys = Keys(String::from_utf8_lossy(records).split('\u{1}').map(str::to_owned).collect());
     let whole = at_mx(header, [body].into_iter(), &keys);
     let pieces = at_mx(header, body.chunks(cut), &keys);
     assert_eq!(format!("{whole:?}"), format!("{pieces:?}"));

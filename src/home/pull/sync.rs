@@ -67,7 +67,10 @@ impl Flushes {
         if let Err(error) = result {
             state.failed.get_or_insert(error);
         }
-        self.changed.notify_all();
+        // Whoever waits, waits for the last one.
+        if state.pending == 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// Waits until all of them are done.
