@@ -1,7 +1,6 @@
 //! What every connection shares: configuration, store, queue, resolver, the room for spills.
 
 use super::replies;
-use super::shield::blocking;
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
@@ -12,6 +11,7 @@ use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
 use crate::store::tree::Store;
+use crate::system::threads::blocking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

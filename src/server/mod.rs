@@ -3,6 +3,7 @@
 mod allowed;
 mod budget;
 mod connection;
+mod doors;
 mod house;
 mod listeners;
 mod mx;

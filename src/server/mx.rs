@@ -4,7 +4,6 @@ use super::house::{fault, unix_time};
 use super::parcel::{Gathering, Parcel, Whole};
 use super::recipients::{Finished, KnownRecipient};
 use super::replies;
-use super::shield::blocking;
 use super::trace::{log_decision, received};
 use crate::mail::address::{Address, Domain};
 use crate::mail::header::split_lenient;
@@ -18,6 +17,7 @@ use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::Spill;
 use crate::store::tree::Mailbox;
+use crate::system::threads::blocking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -139,12 +139,18 @@ async fn store_several(
     let (house, envelope) = (Arc::clone(&done.house), done.envelope());
     let arrived = unix_time().as_secs() as i64;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk: false };
+    let abandoned = Abandoned::default();
+    let flag = Arc::clone(&abandoned.0);
     let committed = blocking(move || {
+        // Waited for a thread until nobody asked any more.
+        if flag.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
         let entry = house.queue.commit(entry, &head, &body, None)?;
         deliver_at_once(&house, &entry);
-        Ok::<_, StoreError>(entry)
+        Ok::<_, StoreError>(Some(entry))
     });
-    let entry = committed.await.map_err(|error| fault(&error))?;
+    let entry = committed.await.map_err(|error| fault(&error))?.ok_or_else(replies::too_slow)?;
     tracing::info!(id, entry = %entry, "several directories: through the queue");
     Ok(replies::stored(id))
 }

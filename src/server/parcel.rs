@@ -3,13 +3,13 @@
 use super::house::{House, fault};
 use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction, named_owners};
 use super::replies;
-use super::shield::reading;
 use crate::mail::envelope::ReversePath;
 use crate::policy::submission::{Channel, Permit};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::Spill;
+use crate::system::threads::reading;
 use crate::trust::{inbound, submission};
 use std::sync::Arc;
 

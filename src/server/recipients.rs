@@ -4,7 +4,6 @@ use super::allowed::Allowed;
 use super::connection::Peer;
 use super::house::{House, fault};
 use super::replies;
-use super::shield::blocking;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
 use crate::net::dns::MailHosts;
@@ -14,6 +13,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
 use crate::store::StoreError;
 use crate::store::tree::{DirId, Lookup, Mailbox, Store};
+use crate::system::threads::blocking;
 use std::sync::Arc;
 
 /// One transaction of a connection; reset and used again for the next.

@@ -1,23 +1,17 @@
 //! `pillarbox serve`, from reading the configuration to the last connection.
 
-use super::allowed::Allowed;
-use super::budget::{Budget, Full, Place};
-use super::connection::{Peer, drive};
+use super::budget::Budget;
+use super::doors;
 use super::house::House;
 use super::listeners::{Listeners, bind_unix};
-use super::replies;
-use super::shield::{blocking, shielded};
 use crate::config;
 use crate::error::{Exit, Failure};
-use crate::net::preface::{MAX_PREFACE, Preface};
 use crate::relay;
 use crate::smtp::Door;
-use crate::smtp::reply::Reply;
+use crate::system::threads::blocking;
 use crate::system::{files, user};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -56,7 +50,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let relay = relay::Relay::open(house.relay.clone()).await;
-    let mut doors = Vec::new();
+    let mut open_doors = Vec::new();
     let mut open = Opened::default();
     let limits = &house.config.limits;
     let strangers = Budget::new(limits.connections, limits.connections_per_ip);
@@ -65,18 +59,12 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
         let listener = TcpListener::from_std(listener).map_err(os)?;
         open.note(door, &listener).map_err(os)?;
         let budget = if door == Door::Mx { &strangers } else { &owners };
-        doors.push(tokio::spawn(tcp_door(
-            door,
-            listener,
-            Arc::clone(budget),
-            Arc::clone(&house),
-            stopped.clone(),
-        )));
+        open_doors.push(tokio::spawn(doors::tcp(listener, door, budget, &house, &stopped)));
     }
     let socket = house.config.state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
-    doors.push(tokio::spawn(unix_door(unix, by_gate, Arc::clone(&house), stopped.clone())));
+    open_doors.push(tokio::spawn(doors::unix(unix, &by_gate, &house, &stopped)));
     tasks.spawn(relay::run(relay, stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
@@ -90,7 +78,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     tracing::info!("stopping: finishing what is in hand");
     let _ = stop.send(true);
     let finish = async {
-        for door in doors {
+        for door in open_doors {
             let _ = door.await;
         }
         while tasks.join_next().await.is_some() {}
@@ -140,141 +128,6 @@ impl Opened {
         );
         Ok(())
     }
-}
-
-async fn tcp_door(
-    door: Door,
-    listener: TcpListener,
-    budget: Arc<Budget>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    let mut stopping = stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, address)) => {
-                // Replies are single small packets that must not wait for the client's acknowledgement.
-                let _ = stream.set_nodelay(true);
-                let ip = address.ip().to_canonical();
-                let peer = Peer { door, ip: Some(ip), allowed: None };
-                connections.spawn(one(
-                    stream,
-                    peer,
-                    budget.enter(Some(ip)),
-                    Arc::clone(&house),
-                    stop.clone(),
-                ));
-            }
-            Err(error) => accept_failed(&error).await,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-async fn unix_door(
-    listener: UnixListener,
-    budget: Arc<Budget>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) {
-    let mut connections = JoinSet::new();
-    let mut stopping = stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stop| *stop) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                connections.spawn(gated(stream, budget.enter(None), Arc::clone(&house), stop.clone()));
-            }
-            Err(error) => accept_failed(&error).await,
-        }
-    }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
-}
-
-/// Out of files, most likely: a pause lets some close, and a loop that spins helps nobody.
-async fn accept_failed(error: &std::io::Error) {
-    tracing::error!(%error, "accepting a connection");
-    tokio::time::sleep(Duration::from_millis(100)).await;
-}
-
-/// A connection from the gate: its first line says what the ssh key may do.
-async fn gated(
-    mut stream: tokio::net::UnixStream,
-    place: Result<Place, Full>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) {
-    let allowed = match tokio::time::timeout(Duration::from_secs(10), allowed_by_preface(&mut stream)).await {
-        Ok(Ok(allowed)) => allowed,
-        Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
-        Err(_) => return tracing::warn!("the gate said nothing"),
-    };
-    let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
-    one(stream, peer, place, house, stop).await;
-}
-
-/// Reads the first line and not an octet more: what follows is the client's.
-async fn allowed_by_preface(stream: &mut tokio::net::UnixStream) -> Result<Allowed, String> {
-    let mut line = Vec::new();
-    while line.last() != Some(&b'\n') {
-        if line.len() >= MAX_PREFACE {
-            return Err("it does not end".into());
-        }
-        line.push(stream.read_u8().await.map_err(|error| error.to_string())?);
-    }
-    let preface = Preface::parse(&line).map_err(|error| error.to_string())?;
-    Allowed::from_preface(&preface)
-}
-
-async fn one<S>(
-    mut stream: S,
-    peer: Peer,
-    place: Result<Place, Full>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let _place = match place {
-        Ok(place) => place,
-        Err(full) => {
-            tracing::info!(door = ?peer.door, peer = shown(peer.ip), ?full, "turned away");
-            return dismiss(&mut stream, &replies::too_many_connections(full == Full::Address)).await;
-        }
-    };
-    let ip = peer.ip;
-    if let Err(panic) = shielded(drive(&mut stream, peer, house, stop)).await {
-        tracing::error!(peer = shown(ip), panic, "a fault in one connection");
-        dismiss(&mut stream, &replies::broken()).await;
-    }
-}
-
-fn shown(ip: Option<IpAddr>) -> Option<String> {
-    ip.map(|ip| ip.to_string())
-}
-
-async fn dismiss<S: AsyncWrite + Unpin>(stream: &mut S, reply: &Reply) {
-    let mut bytes = Vec::new();
-    reply.encode(&mut bytes);
-    let goodbye = async {
-        let _ = stream.write_all(&bytes).await;
-        let _ = stream.shutdown().await;
-    };
-    let _ = tokio::time::timeout(Duration::from_secs(5), goodbye).await;
 }
 
 /// Removes what crashes left in `tmp/`.

@@ -1,6 +1,4 @@
-//! Where a panic ends: in a connection, at that connection; in the store or the queue, the process.
-
-pub use crate::system::threads::{blocking, reading};
+//! Where a panic in a connection ends: at that connection.
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
@@ -34,7 +32,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_while_reading_on_another_thread_is_the_connections_as_well() {
-        let read = super::reading(|| std::hint::black_box(None::<u8>).expect("a parser's fault"));
+        let read =
+            crate::system::threads::reading(|| std::hint::black_box(None::<u8>).expect("a parser's fault"));
         assert_eq!(super::shielded(read).await.unwrap_err(), "a parser's fault");
     }
 }

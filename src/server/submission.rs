@@ -5,7 +5,6 @@ use super::mx::deliver_at_once;
 use super::parcel::{Gathering, Parcel, Whole};
 use super::recipients::Finished;
 use super::replies;
-use super::shield::blocking;
 use super::trace::{log_decision, received};
 use crate::policy::submission::{Accepted, decide, in_flight, used};
 use crate::queue::{EntryId, NewEntry, Seen};
@@ -13,6 +12,7 @@ use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::Spill;
+use crate::system::threads::blocking;
 use crate::trust::submission::once;
 use std::sync::Arc;
 

@@ -24,6 +24,13 @@ pub fn become_user(user: Option<&str>, state_dir: &Path) -> Result<(), Failure> 
         return Err(config("not started as root, so this program stays who it is".into()));
     }
     prepare_state_dir(Some(&wanted), state_dir)?;
+    let owner = std::fs::metadata(state_dir).map(|data| std::os::unix::fs::MetadataExt::uid(&data));
+    if owner.is_ok_and(|owner| owner != wanted.uid.as_raw()) {
+        let dir = state_dir.display();
+        return Err(config(format!(
+            "{dir} belongs to another user; `chown -R {name}: {dir}` gives it to {name}"
+        )));
+    }
     let c_name = CString::new(name.as_str()).map_err(|error| config(error.to_string()))?;
     // Groups first: without root they could not be given up any more.
     initgroups(&c_name, wanted.gid)
