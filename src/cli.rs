@@ -256,11 +256,15 @@ impl Cli {
 
     /// Where the configuration comes from.
     pub fn sources(&self) -> Sources {
-        let environment = environment();
-        Sources {
-            file: self.sources.config.clone().or(environment.file),
-            overrides: self.sources.option.clone(),
-        }
+        // Behind sshd the environment is the client's (AcceptEnv, PermitUserEnvironment), and the file that it names
+        // could be one of his letters.
+        let file = if self.is_forced() { None } else { environment().file };
+        Sources { file: self.sources.config.clone().or(file), overrides: self.sources.option.clone() }
+    }
+
+    /// Whether this is `gate` as sshd's forced command.
+    fn is_forced(&self) -> bool {
+        matches!(self.command, Command::Gate { .. }) && std::env::var_os("SSH_ORIGINAL_COMMAND").is_some()
     }
 }
 

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 #[error("{0}")]
 pub struct ConfigError(pub String);
 
+/// What is said to whom has no server yet.
+pub const NO_SERVER: &str = "no server; write in ~/.config/pillarbox/home.toml: \
+                             server = \"pillarbox@mx.example.org\" (an ssh destination)";
+
 /// server.toml.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -236,9 +240,10 @@ pub enum Via {
 impl Default for Home {
     fn default() -> Home {
         let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into()));
-        let command = |verb: &str| {
-            Via::Command(["ssh", "{server}", "pillarbox", "gate", verb].map(String::from).to_vec())
-        };
+        // A server that is gone must not keep whoever wrote a letter waiting for TCP's two minutes.
+        let ssh = ["ssh", "-o", "ConnectTimeout=10", "{server}", "pillarbox", "gate"];
+        let command =
+            |verb: &str| Via::Command(ssh.iter().copied().chain([verb]).map(String::from).collect());
         Home {
             server: Vec::new(),
             mail: home.join(".private/mail"),

@@ -119,3 +119,20 @@ fn a_name_that_is_no_selector_asks_for_one() {
     }
     assert!(!place.path().join("mail").exists());
 }
+
+#[test]
+fn behind_sshd_the_environment_names_no_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("letter.toml");
+    std::fs::write(&file, "not = a configuration").unwrap();
+    let gate = |asked: Option<&str>, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pillarbox"));
+        command.arg("-o").arg(format!("state_dir={}", directory.path().display())).arg("gate");
+        command.args(arguments).env("PILLARBOX_CONFIG", &file).env_remove("SSH_ORIGINAL_COMMAND");
+        command.envs(asked.map(|asked| ("SSH_ORIGINAL_COMMAND", asked))).output().unwrap()
+    };
+    assert_eq!(gate(None, &["submit", "example.org"]).status.code(), Some(78));
+    let forced = gate(Some("pillarbox gate submit"), &["example.org"]);
+    assert_eq!(forced.status.code(), Some(75), "{forced:?}");
+    assert!(String::from_utf8(forced.stderr).unwrap().contains("the server is not running"));
+}

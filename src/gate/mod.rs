@@ -50,7 +50,7 @@ fn choose<'a>(arguments: &'a [String], original: Option<&str>) -> Result<(Verb, 
     match original {
         None => Err(Failure::new(
             Exit::Usage,
-            "pillarbox gate: want a verb, submit or export (sshd's forced command takes it from what the client asks for)",
+            "gate: want submit or export; through ssh, `pillarbox sendmail` and `pillarbox pull` ask for them, and this key can do no more",
         )),
         Some(asked) => match asked.split_ascii_whitespace().next_back().and_then(Verb::parse) {
             Some(verb) => Ok((verb, arguments)),

@@ -1,5 +1,5 @@
 //! `pillarbox pull`: brings the letters home and removes them from the server, none lost, none twice
-//! (`docs/states-pull.md` has every state on disk and its recovery).
+//! (`docs/states.md` has every state on disk and its recovery).
 
 mod child;
 mod commit;
@@ -14,6 +14,7 @@ mod sync;
 
 use crate::config;
 use crate::error::{Exit, Failure};
+use crate::system;
 use journal::Journal;
 use places::Places;
 use report::Report;
@@ -57,20 +58,13 @@ struct Home {
 impl Home {
     /// Locks, reads the journal, and finishes what an interrupted pull left.
     fn open(config: &config::Home) -> Result<Home, Failure> {
-        raise_file_limit();
+        // A batch of letters is open at once while it waits for its fsyncs.
+        system::files::raise_limit();
         let mut places = Places::open(config)?;
         let mut journal = Journal::open(places.own())?;
         recover::recover(&mut places, &mut journal)?;
         Ok(Home { places, journal })
     }
-}
-
-/// A batch of letters is open at once while it waits for its fsyncs.
-fn raise_file_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    // Where it cannot be raised, the queue of open files is short enough for the usual 1024.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
 /// Runs the hook if something came, and says why it failed.

@@ -82,9 +82,7 @@ impl Submitter {
             return Err(Failure::new(Exit::Config, text));
         }
         if servers.is_empty() {
-            let text =
-                "no server in home.toml; write: server = \"user@mail.example.org\" (an ssh destination)";
-            return Err(Failure::new(Exit::Config, text));
+            return Err(Failure::new(Exit::Config, config::NO_SERVER));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
@@ -93,14 +91,10 @@ impl Submitter {
         Ok(Submitter { via, servers, patience, unreachable: Vec::new(), runtime })
     }
 
-    /// Tries the servers. What happens is told to `told`, a line each.
-    pub fn submit(
-        &mut self,
-        record: &Record,
-        letter: &[u8],
-        key: &PrivateKey,
-        told: &mut dyn Write,
-    ) -> Verdict {
+    /// Tries the servers. Where there is a choice, the one that gets the letter is bound to it first: after a crash
+    /// behind the final dot only that one may be asked. What happens is told to `told`, a line each.
+    pub fn submit(&mut self, letter: &Letter, told: &mut dyn Write) -> Verdict {
+        let record = letter.record;
         let servers = match &record.bound {
             Some(bound) if !self.servers.contains(bound) => {
                 let why = format!("{bound} may have the letter, but is no longer a server of home.toml");
@@ -109,6 +103,7 @@ impl Submitter {
             Some(bound) => vec![bound.clone()],
             None => self.servers.clone(),
         };
+        let is_choice = servers.len() > 1;
         let mut whys = Vec::new();
         for server in servers {
             if let Some((_, why)) = self.unreachable.iter().find(|(name, _)| *name == server) {
@@ -116,8 +111,9 @@ impl Submitter {
                 continue;
             }
             let _ = writeln!(told, "sendmail: trying {server}");
+            let bind = is_choice.then_some(server.as_str());
             let attempt =
-                Attempt { record, letter, key, greeted: Cell::new(false), dot_sent: Cell::new(false) };
+                Attempt { letter, record, bind, greeted: Cell::new(false), dot_sent: Cell::new(false) };
             let outcome = self.runtime.block_on(async {
                 // Ctrl-C goes to the command as well: what ended it must be asked first.
                 tokio::select! {
@@ -144,11 +140,24 @@ impl Submitter {
     }
 }
 
+/// What is to be submitted.
+pub struct Letter<'a> {
+    /// Its envelope and nonce.
+    pub record: &'a Record,
+    /// The signed bytes.
+    pub bytes: &'a [u8],
+    /// What seals it.
+    pub key: &'a PrivateKey,
+    /// Writes down, durably, that a server is about to get it.
+    pub bind: &'a dyn Fn(&str) -> io::Result<()>,
+}
+
 /// One letter and one server.
 struct Attempt<'a> {
+    letter: &'a Letter<'a>,
     record: &'a Record,
-    letter: &'a [u8],
-    key: &'a PrivateKey,
+    /// The server's name, where it is to be bound.
+    bind: Option<&'a str>,
     greeted: Cell<bool>,
     dot_sent: Cell<bool>,
 }
@@ -163,8 +172,8 @@ impl Attempt<'_> {
         let request = Request {
             helo: HELO.to_owned(),
             envelope: self.record.envelope.clone(),
-            size: self.letter.len() as u64 + SEAL_ROOM + addresses,
-            eight_bit: !self.letter.is_ascii(),
+            size: self.letter.bytes.len() as u64 + SEAL_ROOM + addresses,
+            eight_bit: !self.letter.bytes.is_ascii(),
             all_or_none: true,
         };
         let outcome = tokio::select! {
@@ -204,8 +213,10 @@ impl Attempt<'_> {
             sender: sender.clone(),
             recipients: self.record.envelope.recipients.iter().map(|r| r.address.clone()).collect(),
         };
-        let sealed = seal(self.letter, &said, self.key).map_err(io::Error::other)?;
-        Ok(Watched { inner: Cursor::new(sealed).chain(self.letter), ended: &self.dot_sent })
+        let Letter { bytes, key, .. } = *self.letter;
+        let sealed = seal(bytes, &said, key).map_err(io::Error::other)?;
+        self.bind.map_or(Ok(()), self.letter.bind)?;
+        Ok(Watched { inner: Cursor::new(sealed).chain(bytes), ended: &self.dot_sent })
     }
 
     fn addresses(&self) -> impl Iterator<Item = &Address> {

@@ -21,6 +21,9 @@ const MAX_TTL: Duration = Duration::from_secs(300);
 /// How long one try may take; there are two.
 const TRY: Duration = Duration::from_secs(5);
 
+/// How many answers are kept: enough for the few who write to us within five minutes.
+const CACHED: u64 = 64;
+
 /// Why DNS gave no answer. Always temporary; "there is no such thing" is an answer.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("DNS: {0}")]
@@ -175,6 +178,8 @@ fn tune(options: &mut ResolverOpts) {
     options.attempts = 1;
     options.positive_max_ttl = Some(MAX_TTL);
     options.negative_max_ttl = Some(MAX_TTL);
+    // One answer of a hostile zone can hold four thousand long names, some megabytes; the crate would keep 8192 of them.
+    options.cache_size = CACHED;
     // Mail goes by DNS alone: /etc/hosts would send a domain's letters to whatever the host calls by that name.
     options.use_hosts_file = ResolveHosts::Never;
 }

@@ -83,6 +83,9 @@ pub fn list(config: &Home, json: bool) -> Result<(), Failure> {
         return print_json(&rows.collect::<Vec<Row>>());
     }
     let mut text = String::new();
+    if keys.is_empty() {
+        let _ = writeln!(text, "No keys in {}; `pillarbox key new` makes one", config.mail.display());
+    }
     for key in &keys {
         let what = match load(key) {
             Ok(loaded) => name(loaded.algorithm).to_owned(),

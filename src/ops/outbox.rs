@@ -11,5 +11,8 @@ pub fn list(config: &Home, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&letters);
     }
+    if letters.is_empty() {
+        return print("The outbox is empty\n");
+    }
     print(&letters.iter().map(|letter| format!("{letter}\n")).collect::<String>())
 }

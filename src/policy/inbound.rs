@@ -11,13 +11,16 @@ use crate::smtp::reply::Reply;
 pub struct Evidence {
     /// The rule for broken signatures.
     pub broken_dkim: BrokenDkim,
-    /// The domain of each From mailbox, of every From field.
+    /// The domain of each From mailbox, of every From field; of more than [`MOST_AUTHORS`] the first ones and one more.
     pub authors: Vec<Author>,
     /// The signatures that were looked at.
     pub signatures: Vec<SignatureEvidence>,
     /// `trusted_forwarders`.
     pub trusted_forwarders: Vec<Domain>,
 }
+
+/// More domains than this no honest From names; to remember them all would cost memory.
+pub const MOST_AUTHORS: usize = 100;
 
 /// The domain of a From mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub struct Admitted {
 /// Whether the letter may come in. `Err` is the reply: 550, or 451 where the outcome depends on an answer that DNS does not
 /// give now.
 pub fn decide(evidence: &Evidence) -> Result<Admitted, Reply> {
+    if evidence.authors.len() > MOST_AUTHORS {
+        let text = format!("From names more than {MOST_AUTHORS} domains; a letter has one author, or a few");
+        return Err(Reply::new(550, 6, 0, text));
+    }
     let mark = from_ours(evidence)?;
     broken_signature(evidence)?;
     Ok(Admitted { mark })

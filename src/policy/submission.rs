@@ -197,15 +197,10 @@ pub fn in_flight() -> Reply {
     )
 }
 
-/// The reply where the nonce or a signature was used for something else (rules 4 and 5); `what` is the queue's word.
+/// The reply where the nonce or a signature was used for something else (rules 4 and 5); `what` is the queue's
+/// sentence.
 pub fn used(what: &str) -> Reply {
-    refusal(
-        1,
-        format!(
-            "rules 4 and 5 (once, spent): {what} was used before, for another content or envelope; \
-             send it as a new letter, signed anew"
-        ),
-    )
+    refusal(1, format!("rules 4 and 5 (once, spent): {what}"))
 }
 
 /// Rule 2.

@@ -55,7 +55,7 @@ impl Marks {
             return match same(known) {
                 true => Seen::Same(name(id)),
                 false => Seen::Different(format!(
-                    "this nonce was used for another letter or other recipients (queued as {}); seal the letter anew",
+                    "this nonce was used before, for another letter or other recipients (queued as {}); seal the letter anew",
                     name(id)
                 )),
             };
@@ -76,10 +76,10 @@ impl Marks {
             return Seen::Same(name(id));
         }
         let why = match repeat {
-            true => "the letter was accepted before and has left; to send it again, sign it again",
+            true => "the letter was accepted and has left; to send it again, sign it again",
             false => "a signature counts for one submission; sign the letter anew",
         };
-        Seen::Different(format!("the signature is spent (queued as {}): {why}", name(id)))
+        Seen::Different(format!("the signature was used before (queued as {}): {why}", name(id)))
     }
 
     pub(super) fn hold(&mut self, once: &Once) {

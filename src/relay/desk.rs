@@ -3,16 +3,18 @@
 //! An entry that waits is a name and a time; one that is due is a name in the lanes of its destinations. Its files are
 //! read when its turn comes, so 100,000 letters for a dead host are 100,000 names.
 
-use super::send::{Job, Sent, Shared, blocking, lock, postpone, record, send};
+use super::send::{Job, Sent, Shared, lock, postpone, record, send};
 use super::{Parts, dice, local, unix_time};
 use crate::mail::address::Host;
 use crate::policy::retry;
 use crate::queue::EntryId;
+use crate::system::threads::blocking;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Destinations that are spoken to at once.
@@ -78,6 +80,11 @@ impl Desk {
             active: 0,
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Notified when something was handed over.
+    pub(super) fn wake(&self) -> Arc<Notify> {
+        Arc::clone(&self.parts.wake)
     }
 
     /// Takes what earlier runs left.

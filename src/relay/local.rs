@@ -6,10 +6,10 @@ use super::{Parts, bounce};
 use crate::mail::address::Address;
 use crate::mail::dsn::Diagnosis;
 use crate::mail::trace;
-use crate::queue::{Entry, RecipientState, State};
+use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::Door;
 use crate::store::StoreError;
-use crate::store::tree::{Lookup, Mailbox};
+use crate::store::tree::{DirId, Lookup, Mailbox};
 
 /// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
 /// What fails stays pending. Blocks. Says whether any state changed.
@@ -74,7 +74,9 @@ fn add(copies: &mut Vec<Copy>, mailbox: Mailbox, recipient: usize) {
 fn find(parts: &Parts, entry: &Entry, address: &Address) -> Result<Place, StoreError> {
     let store = &parts.store;
     let mailbox = match store.find(address)? {
-        Lookup::NotOurs => return Ok(Place::Elsewhere),
+        Lookup::NotOurs if entry.door == Door::Submission => return Ok(Place::Elsewhere),
+        // The domain went after a stranger's letter was taken: it is relayed to nobody.
+        Lookup::NotOurs => return Ok(Place::Here(store.dead_letter()?)),
         // Postmaster always exists (RFC 5321 section 4.5.1); and a stranger's letter that was taken is neither sent back,
         // since nothing of ours leaves as a report, nor lost.
         Lookup::NoSuchAddress if address.folded_local() == "postmaster" || entry.door == Door::Mx => {
@@ -95,8 +97,7 @@ impl Copy {
         if let Some(first) = first {
             head.push_str(&trace::delivered_to(&first.recipient.address));
         }
-        let id = self.mailbox.id;
-        let name = entry.id.file_name('R', &format!("{}:{}", id.device, id.inode));
+        let name = name_of(&entry.id, self.mailbox.id);
         let body = match entry.door {
             // Stripped before it was queued.
             Door::Mx => parts.message(entry)?,
@@ -108,6 +109,11 @@ impl Copy {
     }
 }
 
+/// Without the device: its number may be another one after a reboot, and the repeat would be a second letter.
+fn name_of(entry: &EntryId, directory: DirId) -> String {
+    entry.file_name('R', &directory.inode.to_string())
+}
+
 fn put_off(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, error: &StoreError, now: i64) {
     tracing::error!(id = %entry.id, to = %recipient.recipient.address, %error, "not delivered here; tried again");
     parts.put_off_for_fault(recipient, error, now);
@@ -116,4 +122,17 @@ fn put_off(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, error: 
 fn vanished() -> Diagnosis {
     let words = "the address was here when the letter was taken, and is gone".to_owned();
     Diagnosis { status: (5, 1, 1), words, host: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_has_the_same_name_after_a_reboot_that_numbers_the_disks_anew() {
+        let entry = EntryId::parse("6553f100aaaaaaaaaaaa").unwrap();
+        let name = |device, inode| name_of(&entry, DirId { device, inode });
+        assert_eq!(name(66_305, 42), name(66_321, 42));
+        assert_ne!(name(66_305, 42), name(66_305, 43));
+    }
 }

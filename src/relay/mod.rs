@@ -43,11 +43,25 @@ pub struct Parts {
     pub wake: Arc<Notify>,
 }
 
+/// The relay, with what earlier runs left.
+pub struct Relay {
+    desk: desk::Desk,
+}
+
+impl Relay {
+    /// Takes what earlier runs left. To be called before a door opens: what is committed later comes by `accept`, and
+    /// one entry must not be in two hands.
+    pub async fn open(parts: Parts) -> Relay {
+        let mut desk = desk::Desk::new(parts);
+        desk.read_queue().await;
+        Relay { desk }
+    }
+}
+
 /// Carries the queue until `stopped` is true; then finishes what is in hand, for 30 seconds at most.
-pub async fn run(parts: Parts, mut stopped: watch::Receiver<bool>) {
-    let wake = Arc::clone(&parts.wake);
-    let mut desk = desk::Desk::new(parts);
-    desk.read_queue().await;
+pub async fn run(relay: Relay, mut stopped: watch::Receiver<bool>) {
+    let Relay { mut desk } = relay;
+    let wake = desk.wake();
     loop {
         desk.start_due();
         tokio::select! {

@@ -5,6 +5,10 @@ use crate::mail::dsn::Diagnosis;
 use crate::net::dns::{Dns, MailHosts, Mx};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// How many hosts of a destination are looked at in one attempt: a zone may list thousands, each of which costs
+/// look-ups that may take seconds.
+const HOSTS: usize = 10;
+
 /// What DNS says of a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -20,7 +24,7 @@ pub(super) enum Route {
 pub(super) async fn find(dns: &Dns, destination: &Host, hostname: &str) -> Route {
     let Host::Domain(domain) = destination else { return Route::Hosts(vec![destination.clone()]) };
     match dns.mail_hosts(domain).await {
-        Ok(MailHosts::Mx(hosts)) => match better_than_us(hosts, hostname) {
+        Ok(MailHosts::Mx(hosts)) => match in_order(better_than_us(hosts, hostname), super::dice) {
             hosts if hosts.is_empty() => Route::Never(Diagnosis {
                 status: (5, 4, 6),
                 words: format!(
@@ -49,6 +53,13 @@ fn better_than_us(mut hosts: Vec<Mx>, hostname: &str) -> Vec<Mx> {
     if let Some(ours) = ours {
         hosts.retain(|mx| mx.preference < ours);
     }
+    hosts
+}
+
+/// By preference, and among equals at random (RFC 5321 section 5.1), so that they share the load.
+fn in_order(mut hosts: Vec<Mx>, mut dice: impl FnMut() -> u16) -> Vec<Mx> {
+    hosts.sort_by_cached_key(|mx| (mx.preference, dice()));
+    hosts.truncate(HOSTS);
     hosts
 }
 
@@ -167,5 +178,18 @@ mod tests {
         assert_eq!(better_than_us(hosts(), "US.test").len(), 1, "names have no case");
         assert_eq!(better_than_us(hosts(), "other.test"), hosts());
         assert!(better_than_us(hosts(), "a.test").is_empty());
+    }
+
+    #[test]
+    fn equals_come_in_any_order_and_no_more_than_ten_at_all() {
+        let hosts = || vec![mx(5, "a.test"), mx(10, "b.test"), mx(10, "c.test"), mx(20, "d.test")];
+        let ordered = |mut dice: Vec<u16>| {
+            let hosts = in_order(hosts(), || dice.pop().unwrap_or_default());
+            hosts.iter().map(|mx| mx.host.to_string().replace(".test", "")).collect::<String>()
+        };
+        assert_eq!(ordered(vec![0, 2, 1, 9]), "abcd");
+        assert_eq!(ordered(vec![0, 1, 2, 9]), "acbd");
+        let many: Vec<Mx> = (0..1000).map(|n| mx(1, &format!("h{n}.test"))).collect();
+        assert_eq!(in_order(many, || 0).len(), HOSTS);
     }
 }

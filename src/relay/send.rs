@@ -10,6 +10,7 @@ use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::client::{Fate, Outcome, Request};
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
+use crate::system::threads::blocking;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +20,8 @@ use tokio::net::TcpStream;
 const CONNECT: Duration = Duration::from_secs(30);
 /// How many addresses of a destination are tried in one attempt.
 const ADDRESSES: usize = 6;
+/// How many of one host's: behind a host with many dead addresses stands another one.
+const ADDRESSES_EACH: usize = 3;
 /// The longest pause between two tries to record what became of a letter.
 const RECORD_PAUSE: Duration = Duration::from_secs(60);
 
@@ -139,6 +142,9 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
     let (mut why, mut who) = ("no server was found".to_owned(), None);
     let mut left = ADDRESSES;
     for host in hosts {
+        if left == 0 {
+            break;
+        }
         let addresses = match route::addresses(&parts.dns, &host, parts.config.allow_private).await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -146,7 +152,7 @@ async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, O
                 continue;
             }
         };
-        for ip in addresses.into_iter().take(left) {
+        for ip in addresses.into_iter().take(left.min(ADDRESSES_EACH)) {
             left -= 1;
             match visit(parts, job, &request, ip).await {
                 Visit::Decided(outcome) => return (verdicts(outcome, &host, ip), None),
@@ -319,18 +325,4 @@ pub(super) async fn record(parts: &Parts, shared: &Shared) -> Option<i64> {
 /// Each change to the entry is whole before the lock is given back.
 pub(super) fn lock(shared: &Shared) -> MutexGuard<'_, Option<Entry>> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs a call of the store or the queue where it may block. After a panic there we no longer know what is durable:
-/// the process ends, and the next start recovers.
-pub(super) async fn blocking<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(call).await {
-        Ok(value) => value,
-        Err(error) if error.is_panic() => {
-            tracing::error!(%error, "a panic in the store or the queue; ending at once");
-            std::process::abort()
-        }
-        // The runtime is going down, and this task with it.
-        Err(_) => std::future::pending().await,
-    }
 }

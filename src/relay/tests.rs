@@ -95,6 +95,15 @@ impl House {
             ("there.test.", mx(10, "mx.there.test.")),
             ("mx.there.test.", a("127.0.0.1")),
             ("null.test.", mx(0, ".")),
+            ("wide.test.", mx(10, "dead.wide.test.")),
+            ("wide.test.", mx(20, "mx.there.test.")),
+            ("dead.wide.test.", a("127.9.9.1")),
+            ("dead.wide.test.", a("127.9.9.2")),
+            ("dead.wide.test.", a("127.9.9.3")),
+            ("dead.wide.test.", a("127.9.9.4")),
+            ("dead.wide.test.", a("127.9.9.5")),
+            ("dead.wide.test.", a("127.9.9.6")),
+            ("dead.wide.test.", a("127.9.9.7")),
         ])
         .await;
         let stranger = Stranger::default();
@@ -198,6 +207,14 @@ async fn a_letter_goes_to_everybody_it_is_for() {
     assert!(copies[0].ends_with("\r\n\r\nthe body\r\n.dot\r\n"));
     assert_eq!(house.letters_of("me").len(), 1, "one copy per directory, not per address");
     assert_eq!(house.queued(), 0);
+}
+
+#[tokio::test]
+async fn a_host_with_many_dead_addresses_does_not_hide_the_next_one() {
+    let house = House::new().await;
+    house.submit(&["friend@wide.test"]);
+    house.run_until_quiet().await;
+    assert_eq!(house.stranger.letters().len(), 1);
 }
 
 #[tokio::test]
@@ -336,7 +353,8 @@ async fn a_report_to_a_sender_who_is_gone_is_a_dead_letter() {
 #[tokio::test]
 async fn a_strangers_letter_whose_address_is_gone_is_a_dead_letter_and_no_report() {
     let house = House::new().await;
-    house.submit_with(&["gone@our.test", "you@our.test"], |entry| entry.door = Door::Mx);
+    let to = ["gone@our.test", "me@gone.test", "you@our.test"];
+    house.submit_with(&to, |entry| entry.door = Door::Mx);
     house.run_until_quiet().await;
     let dead = house.dead_letters();
     assert!(dead.len() == 1 && dead[0].contains("the body"), "{dead:?}");
@@ -406,7 +424,7 @@ async fn a_letter_that_is_put_off_does_not_hold_the_others_up() {
 async fn it_runs_until_it_is_stopped_and_takes_what_comes_meanwhile() {
     let house = House::new().await;
     house.submit(&["first@there.test"]);
-    let relay = tokio::spawn(run(house.parts.clone(), house.stop.subscribe()));
+    let relay = tokio::spawn(run(Relay::open(house.parts.clone()).await, house.stop.subscribe()));
     let arrived = async |count: usize| {
         while house.stranger.letters().len() < count {
             tokio::time::sleep(Duration::from_millis(2)).await;

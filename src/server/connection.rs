@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 /// After the final dot, everything together: checks, look-ups, storing.
 const AFTER_THE_DOT: Duration = Duration::from_secs(60);
@@ -48,12 +49,19 @@ where
     let mut transaction = Transaction::new(Arc::clone(&house), peer);
     let mut parcel: Option<Parcel> = None;
     let mut buffer = Vec::new();
+    let mut due = Instant::now();
     loop {
         match session.step() {
             Step::Read => {
-                let patience = session.timeout();
-                let input = receive(stream, &mut session, &mut buffer, patience, &mut stop, parcel.is_some());
-                match input.await {
+                let output = session.take_output();
+                if send(stream, &output).await.is_err() {
+                    return;
+                }
+                // Octets that end no command do not move it: a line that drips for ever ends.
+                if !output.is_empty() || parcel.is_some() {
+                    due = Instant::now() + session.timeout();
+                }
+                match receive(stream, &mut buffer, due, &mut stop, parcel.is_some()).await {
                     Input::Bytes => session.feed(&buffer),
                     Input::Stop => session.abort(replies::shutting_down()),
                     Input::TimedOut => session.abort(replies::timed_out()),
@@ -93,7 +101,7 @@ where
                 transaction.reset();
             }
             Step::Close => {
-                let _ = send(stream, &mut session).await;
+                let _ = send(stream, &session.take_output()).await;
                 let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.shutdown()).await;
                 return;
             }
@@ -120,18 +128,14 @@ enum Input {
     Gone,
 }
 
-/// Sends what waits, then reads into `buffer`. A message in flight is finished when the server is told to stop.
-async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
+/// Reads into `buffer`. A message in flight is finished when the server is told to stop.
+async fn receive<S: AsyncRead + Unpin>(
     stream: &mut S,
-    session: &mut Session,
     buffer: &mut Vec<u8>,
-    patience: Duration,
+    due: Instant,
     stop: &mut watch::Receiver<bool>,
     in_message: bool,
 ) -> Input {
-    if send(stream, session).await.is_err() {
-        return Input::Gone;
-    }
     // Small for commands, large once a message flows: an idle connection costs 1 KiB.
     let size = if in_message { 64 << 10 } else { 1 << 10 };
     if buffer.capacity() > size {
@@ -141,7 +145,7 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
     buffer.reserve_exact(size);
     tokio::select! {
         biased;
-        read = tokio::time::timeout(patience, stream.read_buf(buffer)) => match read {
+        read = tokio::time::timeout_at(due, stream.read_buf(buffer)) => match read {
             Ok(Ok(1..)) => Input::Bytes,
             Ok(_) => Input::Gone,
             Err(_) => Input::TimedOut,
@@ -150,13 +154,12 @@ async fn receive<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-async fn send<S: AsyncWrite + Unpin>(stream: &mut S, session: &mut Session) -> io::Result<()> {
-    let output = session.take_output();
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {
     if output.is_empty() {
         return Ok(());
     }
     let write = async {
-        stream.write_all(&output).await?;
+        stream.write_all(output).await?;
         stream.flush().await
     };
     tokio::time::timeout(WRITE_TIMEOUT, write).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))

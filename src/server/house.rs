@@ -15,11 +15,15 @@ use crate::store::tree::Store;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// Octets of a body that are kept in memory before the spill goes to a file.
 const SPILL_EACH: usize = 256 << 10;
 /// Octets that all bodies together keep in memory.
 const SPILL_ALL: usize = 8 << 20;
+
+/// Headers that are read at once. It is work for the processor alone, done in milliseconds.
+const READERS: usize = 4;
 
 /// Shared by all connections.
 pub struct House {
@@ -32,6 +36,8 @@ pub struct House {
     pub room: Arc<SpillRoom>,
     /// What the relay works with.
     pub relay: relay::Parts,
+    /// Turns at reading a header: what that takes for a moment is many times its size.
+    pub readers: Semaphore,
     letters: AtomicU64,
 }
 
@@ -60,7 +66,8 @@ impl House {
             hostname: name.as_str().into(),
             wake: Arc::default(),
         };
-        Ok(House { config, name, store, queue, dns, room, relay, letters: AtomicU64::new(0) })
+        let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
+        Ok(House { config, name, store, queue, dns, room, relay, readers, letters })
     }
 
     /// An id for a letter, for `Received`, the log and the reply: the time and a count.

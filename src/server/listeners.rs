@@ -6,7 +6,6 @@ use crate::smtp::Door;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -65,8 +64,8 @@ fn bind_failure(door: Door, address: SocketAddr, error: &io::Error) -> Failure {
     Failure::new(Exit::OsErr, format!("{key} {address}: {error}; {remedy}"))
 }
 
-/// Binds the socket that `gate submit` bridges to: 0600 before its name appears, so that there is no moment in which
-/// others could connect. A socket of an earlier run is replaced (the queue's lock says that it is dead).
+/// Binds the socket that `gate submit` bridges to: 0600 from the moment in which its name appears, whatever the umask. A
+/// socket of an earlier run is replaced (the queue's lock says that it is dead).
 pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
     let failure = |error: io::Error| Failure::new(Exit::OsErr, format!("{}: {error}", path.display()));
     let staged = path.with_extension("new");
@@ -74,9 +73,36 @@ pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure(error)),
         _ => {}
     }
-    let listener = UnixListener::bind(&staged).map_err(failure)?;
-    fs::set_permissions(&staged, fs::Permissions::from_mode(0o600)).map_err(failure)?;
+    let listener = listen_unix(&staged).map_err(failure)?;
     fs::rename(&staged, path).map_err(failure)?;
-    listener.set_nonblocking(true).map_err(failure)?;
     Ok(listener)
+}
+
+fn listen_unix(path: &Path) -> io::Result<UnixListener> {
+    use rustix::fs::{Mode, fchmod};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Linux gives the name the mode that the socket has when it is bound (unix(7) knows only the umask).
+    fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(UnixListener::from(socket))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn the_gates_socket_is_private_from_the_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s.sock");
+        let _listener = listen_unix(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok());
+        let _again = bind_unix(&path).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }

@@ -3,7 +3,7 @@
 use super::house::{House, fault};
 use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction, named_owners};
 use super::replies;
-use super::shield::blocking;
+use super::shield::reading;
 use crate::mail::envelope::ReversePath;
 use crate::policy::submission::{Channel, Permit};
 use crate::smtp::Door;
@@ -15,6 +15,9 @@ use std::sync::Arc;
 
 /// Honest headers are a few KiB; the largest seen carry long lists of recipients.
 const HEADER_LIMIT: usize = 256 << 10;
+/// The most with all their stamps and signatures have a few hundred. What is made of one field takes far more memory than
+/// the four octets that it can be written with.
+const MOST_FIELDS: usize = 2000;
 /// From this size on, a spill may lie in a file, and appending may block.
 const MAY_BLOCK: u64 = 64 << 10;
 
@@ -107,12 +110,18 @@ impl Parcel {
     }
 
     async fn begin(&mut self, about: About) {
-        let (house, header) = (Arc::clone(&self.house), std::mem::take(&mut self.header));
-        let begun = blocking(move || {
+        if fields(&self.header) > MOST_FIELDS {
+            return self.fail(replies::too_many_fields(MOST_FIELDS));
+        }
+        let (here, house) = (Arc::clone(&self.house), Arc::clone(&self.house));
+        let header = std::mem::take(&mut self.header);
+        let turn = here.readers.acquire().await;
+        let begun = reading(move || {
             let gathering = about.begin(&house, &header);
             (gathering.map_err(|error| fault(&error)), header)
         });
         let (gathering, header) = begun.await;
+        drop(turn);
         self.header = header;
         match gathering {
             Ok(gathering) => self.stage = Stage::Body(gathering),
@@ -224,9 +233,15 @@ fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
     Some(from + found + 4)
 }
 
+/// How many fields a header has, the empty line counted as one.
+fn fields(header: &[u8]) -> usize {
+    let begins_one = |end: &usize| !matches!(header.get(end + 1), Some(b' ' | b'\t'));
+    memchr::memchr_iter(b'\n', header).filter(begins_one).count()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::header_end;
+    use super::{fields, header_end};
 
     #[test]
     fn the_empty_line_is_found_wherever_the_slices_are_cut() {
@@ -238,5 +253,11 @@ mod tests {
         }
         assert_eq!(header_end(b"\r\nbody", 0), Some(2));
         assert_eq!(header_end(b"A: b\r\n", 0), None);
+    }
+
+    #[test]
+    fn lines_that_go_on_are_no_fields() {
+        assert_eq!(fields(b"A: b\r\n c\r\n\td\r\nE:\r\n"), 2);
+        assert_eq!(fields(b"A: b\r\n\r\n"), 2);
     }
 }

@@ -122,6 +122,11 @@ pub fn header_too_large(limit: usize) -> Reply {
     Reply::new(552, 3, 4, format!("the header is larger than {} KiB", limit / 1024))
 }
 
+/// The header has more fields than any honest one.
+pub fn too_many_fields(limit: usize) -> Reply {
+    Reply::new(552, 3, 4, format!("the header has more than {limit} fields"))
+}
+
 /// The letter has been here before.
 pub fn mail_loop(why: &str) -> Reply {
     Reply::new(554, 4, 6, format!("mail loop: {why}"))

@@ -13,7 +13,7 @@ use crate::net::preface::{MAX_PREFACE, Preface};
 use crate::relay;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
-use crate::system::user;
+use crate::system::{files, user};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +34,8 @@ const LEFTOVER: Duration = Duration::from_secs(36 * 3600);
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: config::Server) -> Result<(), Failure> {
+    // A connection is its socket, its spill, and a handle of each directory that its letter goes to.
+    files::raise_limit();
     let listeners = Listeners::bind(&config.listen)?;
     user::become_user(config.user.as_deref(), &config.state_dir)?;
     let house = Arc::new(House::open(config)?);
@@ -53,6 +55,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let os = |error: std::io::Error| Failure::new(Exit::OsErr, error.to_string());
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
+    let relay = relay::Relay::open(house.relay.clone()).await;
     let mut doors = Vec::new();
     let mut open = Opened::default();
     let limits = &house.config.limits;
@@ -74,7 +77,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     doors.push(tokio::spawn(unix_door(unix, by_gate, Arc::clone(&house), stopped.clone())));
-    tasks.spawn(relay::run(house.relay.clone(), stopped.clone()));
+    tasks.spawn(relay::run(relay, stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =

@@ -1,5 +1,7 @@
 //! Where a panic ends: in a connection, at that connection; in the store or the queue, the process.
 
+pub use crate::system::threads::{blocking, reading};
+
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,22 +18,6 @@ pub async fn shielded<F: Future>(future: F) -> Result<F::Output, String> {
     .await
 }
 
-/// Runs a call of the store or the queue on a thread that may block. A panic there means that we no longer know what
-/// is on disk: the process ends at once, and recovery at the next start finds out.
-pub async fn blocking<T, F>(call: F) -> T
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    match tokio::task::spawn_blocking(call).await {
-        Ok(value) => value,
-        Err(error) => {
-            tracing::error!(%error, "a panic in the store or the queue; ending at once");
-            std::process::abort();
-        }
-    }
-}
-
 fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic").to_owned()
@@ -44,5 +30,11 @@ mod tests {
         let outcome =
             super::shielded(async { std::hint::black_box(None::<u8>).expect("a parser's fault") }).await;
         assert_eq!(outcome.unwrap_err(), "a parser's fault");
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_reading_on_another_thread_is_the_connections_as_well() {
+        let read = super::reading(|| std::hint::black_box(None::<u8>).expect("a parser's fault"));
+        assert_eq!(super::shielded(read).await.unwrap_err(), "a parser's fault");
     }
 }

@@ -39,7 +39,8 @@ pub fn log_decision(id: &str, done: &Finished, reply: &Reply, note: Option<&str>
         door = ?done.peer.door,
         peer = done.peer.ip.map(|ip| ip.to_string()),
         helo = done.greeting.as_ref().map(|(name, _)| name.as_str()),
-        from = %done.sender.sender.path,
+        // As a text, which is logged in quotes: a quoted local part may look like a field of the log.
+        from = done.sender.sender.path.to_string(),
         to = to.join(" "),
         size = done.facts.size,
         code = reply.code,

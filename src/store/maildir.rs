@@ -101,8 +101,13 @@ impl Mailbox {
             return Ok(true);
         }
         let cur = durable::open_directory(&self.handle, "cur").map_err(looking)?;
-        let found = durable::entries(cur).map_err(looking)?;
-        Ok(found.iter().any(|entry| base_name(&entry.name) == name.as_bytes()))
+        let found = durable::entries(&cur).map_err(looking)?;
+        if !found.iter().any(|entry| base_name(&entry.name) == name.as_bytes()) {
+            return Ok(false);
+        }
+        // A reader moved it: whether that is durable is not known, and new/ will forget it for good.
+        durable::sync_directory(cur).map_err(looking)?;
+        Ok(true)
     }
 
     /// The folders, made where they are missing.

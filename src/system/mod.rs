@@ -1,4 +1,6 @@
-//! What the operating system is asked for once: who we are, where the log goes.
+//! What the operating system is asked for once: who we are, where the log goes, threads, files.
 
+pub mod files;
 pub mod log;
+pub mod threads;
 pub mod user;

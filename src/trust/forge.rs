@@ -80,5 +80,5 @@ pub fn sign(message: &[u8], key: &PrivateKey, change: impl Fn(String) -> String)
 }
 
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }

@@ -12,7 +12,7 @@ use crate::config::BrokenDkim;
 use crate::mail::address::{Address, Domain};
 use crate::mail::header::split_lenient;
 use crate::mail::mailboxes;
-use crate::policy::inbound::{Author, Evidence};
+use crate::policy::inbound::{Author, Evidence, MOST_AUTHORS};
 use crate::store::StoreError;
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
@@ -36,12 +36,11 @@ impl Gathering {
         let split = split_lenient(header);
         let mut authors: Vec<Author> = Vec::new();
         let mut known = HashSet::new();
-        for field in split.fields.iter().filter(|field| plain_name(field.name) == "from") {
-            for domain in author_domains(field.value) {
-                if known.insert(domain.clone()) {
-                    let ours = is_ours(&domain)?;
-                    authors.push(Author { domain, ours });
-                }
+        let from = split.fields.iter().filter(|field| plain_name(field.name) == "from");
+        for domain in from.flat_map(|field| author_domains(field.value)) {
+            if authors.len() <= MOST_AUTHORS && known.insert(domain.clone()) {
+                let ours = is_ours(&domain)?;
+                authors.push(Author { domain, ours });
             }
         }
         let index = Index::new(&split.fields);

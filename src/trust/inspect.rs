@@ -14,7 +14,9 @@ use crate::mail::header::Field;
 use crate::net::dns::DnsError;
 use crate::policy::signature::{CLOCK_SKEW, SignatureEvidence, Verdict};
 use aws_lc_rs::digest::{self, Digest, SHA256};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::future::poll_fn;
+use std::task::Poll;
 
 /// Signatures to be verified, and the body so far.
 #[derive(Default)]
@@ -75,28 +77,25 @@ impl Inspection {
 }
 
 impl Inspected {
-    /// Looks the keys up, each once, and judges the signatures in their order. `now` is Unix time in seconds.
+    /// Looks the keys up, each once and all at the same time (a few dead name servers one after the other would take
+    /// longer than a client waits), and judges the signatures in their order. `now` is Unix time in seconds.
     pub async fn verify(self, keys: &impl KeySource, now: i64) -> Vec<SignatureEvidence> {
-        let mut answers: HashMap<String, Result<Vec<String>, DnsError>> = HashMap::new();
-        let mut evidence = Vec::with_capacity(self.picks.len());
-        for pick in &self.picks {
-            let (verdict, rsa_bits) = match pick.judge_alone(now) {
-                Some(verdict) => (verdict, None),
-                None => {
-                    let name = key_name(&pick.signature);
-                    if !answers.contains_key(&name) {
-                        answers.insert(name.clone(), keys.txt(&name).await);
-                    }
-                    match answers.get(&name) {
-                        Some(Ok(records)) => self.judge(pick, records),
-                        Some(Err(fault)) => (Verdict::TempFault(fault.to_string()), None),
-                        None => (Verdict::TempFault(String::from("no answer")), None),
-                    }
-                }
+        let judged: Vec<(&Pick, Option<Verdict>)> =
+            self.picks.iter().map(|pick| (pick, pick.judge_alone(now))).collect();
+        let open = judged.iter().filter(|(_, verdict)| verdict.is_none());
+        let names: BTreeSet<String> = open.map(|(pick, _)| key_name(&pick.signature)).collect();
+        let answers = all(names.iter().map(|name| keys.txt(name))).await;
+        let answers: HashMap<&String, Result<Vec<String>, DnsError>> = names.iter().zip(answers).collect();
+        let evidence = judged.into_iter().map(|(pick, alone)| {
+            let (verdict, rsa_bits) = match (alone, answers.get(&key_name(&pick.signature))) {
+                (Some(verdict), _) => (verdict, None),
+                (None, Some(Ok(records))) => self.judge(pick, records),
+                (None, Some(Err(fault))) => (Verdict::TempFault(fault.to_string()), None),
+                (None, None) => (Verdict::TempFault("no answer".into()), None),
             };
-            evidence.push(pick.evidence(verdict, rsa_bits, now));
-        }
-        evidence
+            pick.evidence(verdict, rsa_bits, now)
+        });
+        evidence.collect()
     }
 
     fn judge(&self, pick: &Pick, records: &[String]) -> (Verdict, Option<usize>) {
@@ -116,6 +115,24 @@ impl Inspected {
         };
         (verdict, key.rsa_bits)
     }
+}
+
+/// Waits for all of a few futures at once; what they give, in their order.
+async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    poll_fn(|context| {
+        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(value) = future.as_mut().poll(context) {
+                *output = Some(value);
+            }
+        }
+        match running.iter().all(|(_, output)| output.is_some()) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 impl Pick {

@@ -14,4 +14,4 @@ pub mod seal;
 pub mod sign;
 pub mod signature;
 pub mod submission;
-mod tags;
+pub mod tags;

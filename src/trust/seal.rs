@@ -34,7 +34,7 @@ pub fn seal(message: &[u8], seal: &Seal, key: &PrivateKey) -> Result<Vec<u8>, Ke
     let covered: Vec<&str> = COVERED.iter().copied().chain([SEAL]).collect();
     let body_hash = sign::hash_body(message, &header);
     // No t= here: the seal has its own, which is looked at only after the nonce (rule 4).
-    let mut sealed = sign::signature_field(&fields, &covered, &body_hash, key, None)?;
+    let mut sealed = sign::signature_field(&fields, &covered, &body_hash, key, "")?;
     sealed.extend(raw);
     Ok(sealed)
 }

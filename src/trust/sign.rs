@@ -2,6 +2,7 @@
 
 use super::canon::{BodyHasher, Canon, Index};
 use super::keys::{KeyError, PrivateKey};
+use super::seal::nonce;
 use crate::mail::header::{Field, Header, split_strict};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,28 +28,36 @@ pub const COVERED: [&str; 11] = [
 /// From, Sender, Reply-To, To, Cc, Subject, Date, Message-ID, MIME-Version, Content-Type and Content-Transfer-Encoding.
 ///
 /// `message` must be whole and in strict form (`mail::header::split_strict`), with CRLF line ends.
+///
+/// Each signature is like no other. An RSA signature of the same bytes in the same second would be the same, and the server,
+/// which takes each only once, would refuse what a program hands in for one recipient after the other. So there is a tag
+/// `n=`, which verifiers ignore as they must (RFC 6376 section 3.2).
 pub fn sign(message: &[u8], keys: &[&PrivateKey]) -> Result<Vec<u8>, KeyError> {
-    sign_at(message, keys, now())
+    sign_with(message, keys, &format!(" t={};\r\n n={};", now(), nonce()?))
 }
 
-/// [`sign`] with the Unix time that `t=` shall say.
+/// [`sign`] with the Unix time that `t=` shall say, and nothing that makes it unique.
 pub fn sign_at(message: &[u8], keys: &[&PrivateKey], time: i64) -> Result<Vec<u8>, KeyError> {
+    sign_with(message, keys, &format!(" t={time};"))
+}
+
+fn sign_with(message: &[u8], keys: &[&PrivateKey], tags: &str) -> Result<Vec<u8>, KeyError> {
     let header = split(message)?;
     let body_hash = hash_body(message, &header);
     let mut fields = Vec::new();
     for key in keys {
-        fields.extend(signature_field(&header.fields, &COVERED, &body_hash, key, Some(time))?);
+        fields.extend(signature_field(&header.fields, &COVERED, &body_hash, key, tags)?);
     }
     Ok(fields)
 }
 
-/// One DKIM-Signature field by `key` over `fields` and a body hash, with every name of `covered` oversigned.
+/// One DKIM-Signature field by `key` over `fields` and a body hash, with every name of `covered` oversigned and these tags more.
 pub(super) fn signature_field(
     fields: &[Field<'_>],
     covered: &[&str],
     body_hash: &[u8],
     key: &PrivateKey,
-    time: Option<i64>,
+    tags: &str,
 ) -> Result<Vec<u8>, KeyError> {
     let index = Index::new(fields);
     let names: Vec<String> = covered
@@ -56,11 +65,10 @@ pub(super) fn signature_field(
         .flat_map(|name| vec![(*name).to_owned(); index.count(&name.to_ascii_lowercase()) + 1])
         .collect();
     let unsigned = format!(
-        " v=1; a={}; c=relaxed/relaxed; d={};\r\n s={};{}\r\n h={};\r\n bh={};\r\n b=",
+        " v=1; a={}; c=relaxed/relaxed; d={};\r\n s={};{tags}\r\n h={};\r\n bh={};\r\n b=",
         key.algorithm.name(),
         key.domain,
         key.selector,
-        time.map(|time| format!(" t={time};")).unwrap_or_default(),
         folded(&names, ":"),
         STANDARD.encode(body_hash),
     );

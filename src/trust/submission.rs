@@ -63,6 +63,8 @@ pub struct Session {
 pub struct Gathering {
     evidence: Evidence<DirId>,
     head: Vec<u8>,
+    /// What of the header tells whether a repeat is the same letter.
+    head_digest: Vec<u8>,
     inspection: Inspection,
     /// For each signature of `inspection`, whether it names the seal.
     sealing: Vec<bool>,
@@ -85,6 +87,7 @@ impl Gathering {
         let mut gathering = Gathering {
             evidence: blank(session),
             head: Vec::new(),
+            head_digest: Vec::new(),
             inspection: Inspection::default(),
             sealing: Vec::new(),
             body: digest::Context::new(&SHA256),
@@ -104,9 +107,9 @@ impl Gathering {
 
     /// After the final dot: looks the keys up and judges the signatures. `now` is Unix time in seconds.
     pub async fn finish(self, keys: &impl KeySource, now: i64) -> Gathered {
-        let Gathering { mut evidence, head, inspection, sealing, body } = self;
+        let Gathering { mut evidence, head, head_digest, inspection, sealing, body } = self;
         evidence.now = now;
-        evidence.digest = once_digest(&head, body.finish().as_ref(), &evidence);
+        evidence.digest = once_digest(&head_digest, body.finish().as_ref(), &evidence);
         let judged = inspection.finish().verify(keys, now).await;
         for (signature, names_seal) in judged.into_iter().zip(sealing) {
             match names_seal {
@@ -123,6 +126,7 @@ impl Gathering {
         evidence.claims = claims(full, owners)?;
         evidence.date = full.all("Date").next().and_then(|field| date(field.value));
         let kept: Vec<Field<'_>> = full.fields.iter().filter(|field| !is_stripped(field)).copied().collect();
+        self.head_digest = head_digest(&kept, evidence.seals.is_empty());
         self.head = kept.iter().flat_map(|field| field.raw).copied().collect();
         self.head.extend_from_slice(&header[header_end(full)..]);
         self.take_up(full, &kept, owners)
@@ -307,18 +311,27 @@ fn decode_identity(text: &str) -> Option<String> {
 
 /// What makes a repeat the same letter: the bytes that are queued, for whom and by whom. Each part with its length in front,
 /// so that no two envelopes read alike.
-fn once_digest(head: &[u8], body_hash: &[u8], evidence: &Evidence<DirId>) -> String {
+fn once_digest(head_hash: &[u8], body_hash: &[u8], evidence: &Evidence<DirId>) -> String {
     let mut context = digest::Context::new(&SHA256);
     let mut part = |octets: &[u8]| {
         context.update(&(octets.len() as u64).to_be_bytes());
         context.update(octets);
     };
-    part(head);
+    part(head_hash);
     part(body_hash);
     part(evidence.sender.to_string().as_bytes());
     let recipients: BTreeSet<String> = evidence.recipients.iter().map(ToString::to_string).collect();
     recipients.iter().for_each(|recipient| part(recipient.as_bytes()));
     hex(context.finish().as_ref())
+}
+
+/// The header, for [`once_digest`]. A client that submits plainly, as Exim does in the article, writes a Received line of
+/// its own into each attempt: in a plain letter these do not count.
+fn head_digest(kept: &[Field<'_>], is_plain: bool) -> Vec<u8> {
+    let mut context = digest::Context::new(&SHA256);
+    let counts = |field: &&Field<'_>| !(is_plain && field.is("Received"));
+    kept.iter().filter(counts).for_each(|field| context.update(field.raw));
+    context.finish().as_ref().to_vec()
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// `rsa2048`, `rsa1024` or `ed25519`, one of this name.
+    /// `rsa2048`, `rsa1024`, `ed25519` (PKCS #8) or `pkcs1` (RSA with 2048 bits), one of this name.
     pub fn new(name: &str, kind: &str) -> Key {
         static MAKING: Mutex<()> = Mutex::new(());
         let _one_at_a_time = MAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -31,12 +31,15 @@ impl Key {
         if !pem.exists() {
             let fresh = pem.with_extension(format!("{}", std::process::id()));
             let mut command = Command::new("openssl");
-            command.arg("genpkey").arg("-out").arg(&fresh);
             match kind.strip_prefix("rsa") {
                 Some(bits) => {
-                    command.args(["-algorithm", "RSA", "-pkeyopt", &format!("rsa_keygen_bits:{bits}")])
+                    let bits = format!("rsa_keygen_bits:{bits}");
+                    command.args(["genpkey", "-algorithm", "RSA", "-pkeyopt", &bits, "-out"]).arg(&fresh)
                 }
-                None => command.args(["-algorithm", kind]),
+                None if kind == "pkcs1" => {
+                    command.args(["genrsa", "-traditional", "-out"]).arg(&fresh).arg("2048")
+                }
+                None => command.args(["genpkey", "-algorithm", kind, "-out"]).arg(&fresh),
             };
             let made = command.stderr(Stdio::null()).status().expect("openssl (tests/install)");
             assert!(made.success());
@@ -57,13 +60,18 @@ impl Key {
 
     /// A line of a zone: this key under `selector._domainkey.domain`, with more tags such as `t=y; `.
     pub fn zone(&self, selector: &str, domain: &str, more: &str) -> String {
-        let text = format!("v=DKIM1; {more}{}", self.record);
+        let text = self.text(more);
         let strings: Vec<String> = text
             .as_bytes()
             .chunks(200)
             .map(|part| format!("\"{}\"", String::from_utf8_lossy(part)))
             .collect();
         format!("{selector}._domainkey.{domain}. 60 IN TXT {}\n", strings.join(" "))
+    }
+
+    /// The text of its record in DNS.
+    pub fn text(&self, more: &str) -> String {
+        format!("v=DKIM1; {more}{}", self.record)
     }
 
     /// The tags of an ordinary signature by this key, without `bh=` and `b=`.
@@ -83,6 +91,15 @@ impl Key {
             arguments.push("ed25519");
         }
         run("dkimpy.py", &arguments, letter)
+    }
+}
+
+/// Whether dkimpy finds the first signature of a letter good, by the text of its key's record.
+pub fn dkimpy_verifies(letter: &[u8], record: &str) -> bool {
+    match run("dkimpy_verify.py", &[record], letter).as_slice() {
+        b"good\n" => true,
+        b"bad\n" => false,
+        other => panic!("dkimpy_verify.py: {}", String::from_utf8_lossy(other)),
     }
 }
 

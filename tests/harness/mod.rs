@@ -9,6 +9,7 @@ pub mod forge;
 pub mod home;
 pub mod peers;
 pub mod sink;
+pub mod ssh;
 pub mod strace;
 pub mod wire;
 
@@ -84,6 +85,7 @@ pub struct Plan {
     extra: String,
     addresses: Vec<String>,
     wrapper: Vec<String>,
+    loopback: &'static str,
 }
 
 /// The real binary, serving on ports of its own below a temporary root. Dropping it ends it; a test that fails shows its
@@ -100,7 +102,19 @@ impl Plan {
     /// `hostname` and the addresses that exist (`me@here.example`; a `/` makes a topic).
     pub fn new(hostname: &str, addresses: &[&str]) -> Plan {
         let addresses = addresses.iter().map(|address| address.to_string()).collect();
-        Plan { hostname: hostname.into(), extra: String::new(), addresses, wrapper: Vec::new() }
+        Plan {
+            hostname: hostname.into(),
+            extra: String::new(),
+            addresses,
+            wrapper: Vec::new(),
+            loopback: "127.0.0.1",
+        }
+    }
+
+    /// Both doors on `::1` and nowhere else.
+    pub fn on_ipv6(mut self) -> Plan {
+        self.loopback = "[::1]";
+        self
     }
 
     /// The server has mounts of its own: this shell script is run among them first, with `$MAIL` and `$STATE`.
@@ -134,9 +148,10 @@ impl Plan {
             std::fs::create_dir_all(mail.join(domain).join(local)).unwrap();
         }
         let limits = if self.extra.contains("[limits]") { "" } else { "[limits]\nfree_space = 0\n" };
+        let loopback = self.loopback;
         let config = format!(
-            "hostname = {:?}\nmail_root = {mail:?}\nstate_dir = {state:?}\n[listen]\nmx = [\"127.0.0.1:0\"]\n\
-             submission = [\"127.0.0.1:0\"]\n[dns]\nservers = [\"{}\"]\n{limits}{}",
+            "hostname = {:?}\nmail_root = {mail:?}\nstate_dir = {state:?}\n[listen]\nmx = [\"{loopback}:0\"]\n\
+             submission = [\"{loopback}:0\"]\n[dns]\nservers = [\"{}\"]\n{limits}{}",
             self.hostname,
             dns.address(),
             self.extra

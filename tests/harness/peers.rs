@@ -234,27 +234,10 @@ fn free_port() -> SocketAddr {
 }
 
 /// Runs a command with this on its stdin.
-pub fn fed(command: &mut Command, input: &[u8]) -> Output {
+fn fed(command: &mut Command, input: &[u8]) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Who needs no input may be gone already.
     let _ = child.stdin.take().unwrap().write_all(input);
     child.wait_with_output().unwrap()
-}
-
-/// Signs a letter with dkimpy; `key` is a PEM file, or for Ed25519 the base64 of its seed.
-pub fn dkimpy_sign(letter: &[u8], selector: &str, domain: &str, key: &Path) -> Vec<u8> {
-    let mut command = Command::new(script("dkimpy"));
-    command.arg("sign").arg(selector).arg(domain).arg(key);
-    let output = fed(&mut command, letter);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-/// What dkimpy thinks of a letter, when every key record is `record`.
-pub fn dkimpy_verifies(letter: &[u8], record: &str) -> bool {
-    let output = fed(Command::new(script("dkimpy")).arg("verify").arg(record), letter);
-    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    said == "True"
 }

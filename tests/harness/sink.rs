@@ -20,6 +20,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     hold: Option<&'static str>,
+    away: bool,
     held: usize,
     letters: Vec<String>,
 }
@@ -50,6 +51,11 @@ impl Sink {
         self.shared.changed.notify_all();
     }
 
+    /// Whether connections are closed without a word.
+    pub fn away(&self, away: bool) {
+        self.shared.state.lock().unwrap().away = away;
+    }
+
     /// Waits until a connection is held.
     pub fn wait_until_held(&self) {
         eventually("a connection at the sink", || (self.shared.state.lock().unwrap().held > 0).then_some(()));
@@ -73,6 +79,9 @@ impl Shared {
 
 fn converse(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    if shared.state.lock().unwrap().away {
+        return None;
+    }
     let mut lines = BufReader::new(stream.try_clone().ok()?);
     let mut say = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).ok();
     shared.pass("greeting");

@@ -15,8 +15,10 @@
 //! `ID` is made by renaming after the files and the directory were fsynced, and the outbox is fsynced after that.
 
 use crate::error::{Exit, Failure};
+use crate::home::submit::{Letter, Submitter, Verdict};
 use crate::mail::address::Domain;
 use crate::mail::envelope::Envelope;
+use crate::trust::keys::PrivateKey;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -124,9 +126,13 @@ impl Outbox {
         let staged = self.root.join(format!(".new-{id}"));
         let stored = self.commit(&staged, &id, record, letter);
         stored.map_err(|error| {
+            // Also one that has its name already: the caller is told that it is not kept, and may send it again.
+            let kept = match withdraw(&self.root, &id) {
+                Ok(()) => "nothing was sent",
+                Err(_) => "it may be there all the same: see pillarbox outbox list",
+            };
             let _ = std::fs::remove_dir_all(&staged);
-            let text =
-                format!("cannot write to the outbox {}: {error}; nothing was sent", self.root.display());
+            let text = format!("cannot write to the outbox {}: {error}; {kept}", self.root.display());
             Failure::new(Exit::IoErr, text)
         })
     }
@@ -239,33 +245,47 @@ impl Outbox {
 impl Entry {
     /// Writes the record down, durably.
     pub fn save(&self) -> Result<(), Failure> {
-        let dir = self.root.join(&self.id);
-        let write = || -> io::Result<()> {
-            let new = dir.join("record.json.new");
-            write_file(&new, &serde_json::to_vec_pretty(&self.record)?)?;
-            std::fs::rename(&new, dir.join("record.json"))?;
-            sync_dir(&dir)
-        };
-        write().map_err(|error| self.failed(&error))
+        self.write(&self.record).map_err(|error| self.failed(&error))
+    }
+
+    /// One try. The record in hand stays what it is: what comes of the try is the caller's to write down.
+    pub fn submit(&self, submitter: &mut Submitter, key: &PrivateKey, told: &mut dyn Write) -> Verdict {
+        let bind =
+            |server: &str| self.write(&Record { bound: Some(server.to_owned()), ..self.record.clone() });
+        let letter = Letter { record: &self.record, bytes: &self.letter, key, bind: &bind };
+        submitter.submit(&letter, told)
     }
 
     /// Takes the letter out of the outbox, durably.
     pub fn remove(self) -> Result<(), Failure> {
-        let gone = self.root.join(format!(".gone-{}", self.id));
-        let remove = || -> io::Result<()> {
-            std::fs::rename(self.root.join(&self.id), &gone)?;
-            sync_dir(&self.root)
-        };
-        remove().map_err(|error| self.failed(&error))?;
-        // Whatever fails from here on is swept later.
-        let _ = std::fs::remove_dir_all(&gone);
-        Ok(())
+        withdraw(&self.root, &self.id).map_err(|error| self.failed(&error))
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
+        let dir = self.root.join(&self.id);
+        let new = dir.join("record.json.new");
+        write_file(&new, &serde_json::to_vec_pretty(record)?)?;
+        std::fs::rename(&new, dir.join("record.json"))?;
+        sync_dir(&dir)
     }
 
     fn failed(&self, error: &io::Error) -> Failure {
         let dir = self.root.join(&self.id);
         Failure::new(Exit::IoErr, format!("cannot write to {}: {error}", dir.display()))
     }
+}
+
+/// Takes an entry out in one step. Where there is none, it is out.
+fn withdraw(root: &Path, id: &str) -> io::Result<()> {
+    let gone = root.join(format!(".gone-{id}"));
+    match std::fs::rename(root.join(id), &gone) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    sync_dir(root)?;
+    // Whatever fails from here on is swept later.
+    let _ = std::fs::remove_dir_all(&gone);
+    Ok(())
 }
 
 fn understand(json: &[u8]) -> io::Result<Record> {

@@ -93,7 +93,7 @@ pub fn flush(config: &config::Home, only: &[String], told: &mut dyn Write) -> Re
 /// One more try of a letter that waits.
 fn again(config: &config::Home, submitter: &mut Submitter, mut entry: Entry) -> Result<String, Failure> {
     let key = Keyring::new(config).load(&entry.record.selector, &entry.record.domain)?;
-    let verdict = submitter.submit(&entry.record, &entry.letter, &key, &mut std::io::sink());
+    let verdict = entry.submit(submitter, &key, &mut std::io::sink());
     entry.record.tries += 1;
     match verdict {
         Verdict::Accepted(said) => {

@@ -39,7 +39,7 @@ pub(super) fn servers(config: &config::Home) -> Result<Vec<Server>, Failure> {
         return Ok(config.server.iter().map(fill).collect());
     }
     match template.iter().any(|word| word.contains("{server}")) {
-        true => wrong("no server: say server = \"me@mx.example.org\" (an ssh destination) in home.toml"),
+        true => wrong(config::NO_SERVER),
         false => Ok(vec![fill(&"the server".into())]),
     }
 }

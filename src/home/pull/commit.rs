@@ -63,7 +63,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// The steps of `docs/states-pull.md`. Returns the numbers that may be acknowledged.
+/// The steps of `docs/states.md`. Returns the numbers that may be acknowledged.
 fn commit(batch: Batch, journal: &mut Journal, committed: &mut Committed) -> Result<Vec<u64>, Failure> {
     batch.flushes.wait().map_err(|error| fault("writing a letter", error))?;
     let letters = batch.letters;

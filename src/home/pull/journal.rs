@@ -150,9 +150,14 @@ impl Journal {
         &self.state.intents
     }
 
-    /// All keys that are at home already.
-    pub fn keys(&self) -> impl Iterator<Item = Key> {
-        self.state.waiting.keys().chain(self.state.settled.keys()).copied()
+    /// The keys that are at home and not known to be removed from the server.
+    pub fn known(&self) -> impl Iterator<Item = Key> {
+        self.state.waiting.keys().copied()
+    }
+
+    /// The keys that were at home, and whose removal the server has confirmed.
+    pub fn remembered(&self) -> impl Iterator<Item = Key> {
+        self.state.settled.keys().copied()
     }
 
     /// The keys of a mailbox that are at home and not known to be removed from the server.

@@ -18,6 +18,8 @@ pub(super) struct Maildir {
     /// Base names, read when the first letter comes: a letter must not be given the base name of one that has moved
     /// on to `cur/` or has got flags since, or a reader that moves it would put it over the other.
     names: Mutex<Option<HashSet<Vec<u8>>>>,
+    /// Those of letters that were there before, read when somebody asks.
+    held: Mutex<Option<HashSet<Vec<u8>>>>,
 }
 
 impl Maildir {
@@ -37,7 +39,14 @@ impl Maildir {
         };
         part("tmp")?;
         let (new, cur) = (part("new")?, part("cur")?);
-        Ok(Maildir { path: path.to_owned(), handle, new, cur, names: Mutex::new(None) })
+        Ok(Maildir {
+            path: path.to_owned(),
+            handle,
+            new,
+            cur,
+            names: Mutex::default(),
+            held: Mutex::default(),
+        })
     }
 
     /// `new/` or `cur/`.
@@ -57,6 +66,15 @@ impl Maildir {
             chosen = another(base);
         }
         Ok(chosen)
+    }
+
+    /// Whether a letter of this base name was here when that was first asked for.
+    pub fn held(&self, base: &str) -> Result<bool, Failure> {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            *held = Some(self.read_names()?);
+        }
+        Ok(held.get_or_insert_default().contains(base.as_bytes()))
     }
 
     /// Whether the letter with this inode lies in `new/` or `cur/`, under whatever name.

@@ -8,6 +8,7 @@ use super::places::{Label, Places, Staging};
 use super::report::{Progress, Tally};
 use super::sync::Pool;
 use crate::net::export::{FrameReader, FromServer, LetterHead, VERSION, WireError};
+use crate::smtp::reply::printable;
 use aws_lc_rs::digest;
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, fadvise, openat, unlinkat};
 use std::collections::{HashMap, HashSet};
@@ -22,6 +23,13 @@ const BATCH_LETTERS: usize = 512;
 const BATCH_OCTETS: u64 = 64 << 20;
 /// More mailboxes than this are not believed.
 const MOST_MAILBOXES: usize = 65_536;
+
+/// A name of three parts is far shorter; a longer one is not remembered.
+const LONGEST_LABEL: usize = 1024;
+/// More troubles than this are not remembered.
+const MOST_TROUBLES: usize = 1000;
+/// How much of a server's words is shown.
+const WORDS: usize = 500;
 
 /// Why receiving ended early.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +82,8 @@ pub(super) struct Receiver<'a> {
     pub places: &'a mut Places,
     /// Keys that are at home, or on their way through the committer.
     pub known: HashSet<Key>,
+    /// Keys that were at home once, and were removed from the server.
+    pub remembered: HashSet<Key>,
     /// Nothing once all batches are handed on.
     pub batches: Option<mpsc::SyncSender<Batch>>,
     pub pool: Pool,
@@ -153,7 +163,7 @@ impl Receiver<'_> {
                 self.received.removed.extend(keys);
             }
             FromServer::Trouble(text) => self.trouble(text),
-            FromServer::Fault(text) => return Err(ReceiveError::Fault(printable(&text))),
+            FromServer::Fault(text) => return Err(ReceiveError::Fault(printable(&text, WORDS))),
             FromServer::Bye if self.state.sent => return Ok(true),
             FromServer::Bye => return Err(WireError::Order("the gate said goodbye too early").into()),
         }
@@ -178,13 +188,16 @@ impl Receiver<'_> {
         if self.state.listed || self.received.mailboxes.len() >= MOST_MAILBOXES {
             return Err(WireError::Order("a mailbox too many").into());
         }
+        if text.len() > LONGEST_LABEL {
+            return Err(WireError::Malformed("the name of a mailbox").into());
+        }
         let label = Label::parse(&text);
         if label.is_none() {
             self.trouble(format!("{text:?} is no name of a mailbox: its letters stay on the server"));
         }
         self.progress.expect(octets);
         let id = MailboxId::new(self.state.server.as_deref().unwrap_or_default(), &text);
-        let address = label.as_ref().map_or_else(|| printable(&text), Label::to_string);
+        let address = label.as_ref().map_or_else(|| printable(&text, WORDS), Label::to_string);
         let tally = Tally { address, listed: letters, ..Tally::default() };
         self.received.mailboxes.push(Mailbox { id, tally, label, home: None });
         Ok(())
@@ -258,7 +271,13 @@ impl Receiver<'_> {
         let key = Key::new(mailbox.id, &head.base, digest);
         self.received.offered.insert(key);
         self.state.unconfirmed.insert(head.number, key);
-        if !self.known.insert(key) {
+        // One that comes back after its removal: a copy that a server made again after a crash; or its owner has put it
+        // back there, and then it may be nowhere else.
+        let is_held = match &mailbox.home {
+            Some((maildir, _)) if self.remembered.contains(&key) => maildir.held(&head.base)?,
+            _ => false,
+        };
+        if !self.known.insert(key) || is_held {
             mailbox.tally.again += 1;
             self.state.batch.again.push(head.number);
             self.discard(head.mailbox, &name);
@@ -318,7 +337,11 @@ impl Receiver<'_> {
     }
 
     fn trouble(&mut self, text: String) {
-        self.received.troubles.push(printable(&text));
+        match self.received.troubles.len() {
+            0..MOST_TROUBLES => self.received.troubles.push(printable(&text, WORDS)),
+            MOST_TROUBLES => self.received.troubles.push("there were more, which are not shown".into()),
+            _ => {}
+        }
     }
 }
 
@@ -341,9 +364,4 @@ fn start_writing(file: &File, size: u64) {
         // Only a hint.
         let _ = fadvise(file, 1, Some(length), Advice::DontNeed);
     }
-}
-
-/// A server's text on a user's terminal: no control characters.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }

@@ -46,7 +46,7 @@ pub(super) fn exchange(
     let Home { places, journal } = home;
     let mut received = Received::default();
     let mut committed = Committed::new();
-    let known = journal.keys().collect();
+    let (known, remembered) = (journal.known().collect(), journal.remembered().collect());
     let (batches, queue) = mpsc::sync_channel(QUEUE);
     let (read, stored) = std::thread::scope(|scope| {
         let (journal, committed) = (&mut *journal, &mut committed);
@@ -54,7 +54,8 @@ pub(super) fn exchange(
         let pool = Pool::start(scope);
         let received = &mut received;
         let state = State::default();
-        let receiver = Receiver { places, known, batches: Some(batches), pool, progress, received, state };
+        let receiver =
+            Receiver { places, known, remembered, batches: Some(batches), pool, progress, received, state };
         let read = receiver.run(BufReader::with_capacity(READ_BUFFER, from_gate));
         let stored = committer.join().unwrap_or_else(|_| {
             Err(Failure::new(Exit::Software, "storing letters ended in a panic: please report it"))

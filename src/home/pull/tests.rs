@@ -356,3 +356,18 @@ fn recovery_concludes_nothing_from_a_staging_directory_that_is_not_there() {
     home(mail.path());
     assert_eq!(letters(mail.path()), [("example.org/me/new/1.a".into(), "text".into())]);
 }
+
+#[test]
+fn a_gate_that_complains_for_ever_fills_no_memory() {
+    let mail = tempfile::tempdir().unwrap();
+    let mut gate = Gate::of(ONE, &["example.org/me"]);
+    for _ in 0..1500 {
+        gate = gate.say(FromServer::Trouble("\u{1b}[2J\u{202e}".repeat(1000)));
+    }
+    let (outcome, _) = gate.bye().pulled_by(&mut home(mail.path()));
+    assert!(outcome.failure.is_none());
+    assert_eq!(outcome.troubles.len(), 1001);
+    assert!(outcome.troubles.iter().all(|text| text.len() < 600 && !text.contains(['\u{1b}', '\u{202e}'])));
+    let (outcome, _) = Gate::of(ONE, &[&"a".repeat(1025)]).bye().pulled_by(&mut home(mail.path()));
+    assert!(outcome.failure.unwrap().message.contains("the name of a mailbox"));
+}

@@ -3,14 +3,16 @@
 use super::arguments::Arguments;
 use super::identity::{Home, Identity};
 use crate::error::{Exit, Failure};
-use crate::mail::address::Address;
+use crate::mail::address::{Address, Domain};
 use crate::mail::complete::{self, Completion, normalize_line_ends};
 use crate::mail::encode::{Encoded, encode};
 use crate::mail::envelope::{BodyType, Envelope, Recipient, ReversePath, Sender};
-use crate::mail::header;
+use crate::mail::header::{self, Field, FormError};
 use crate::mail::mailboxes::{self, Named};
 use crate::trust::keys::PrivateKey;
 use crate::trust::sign::sign;
+use crate::trust::tags::TagList;
+use std::borrow::Cow;
 
 /// A letter that is ready for the outbox.
 pub struct Composed {
@@ -46,7 +48,7 @@ pub fn compose(raw: &[u8], arguments: &Arguments, home: &Home, moment: &Moment) 
     let completed = finish(&raw, &identity, moment)?;
     let wrong = |error: &dyn std::fmt::Display| Failure::new(Exit::DataErr, format!("the letter: {error}"));
     let Encoded { bytes: letter, smtputf8 } = encode(&completed).map_err(|error| wrong(&error))?;
-    header::split_strict(&letter).map_err(|error| wrong(&error))?;
+    let letter = without_signatures_of(identity.sender.domain(), letter).map_err(|error| wrong(&error))?;
     let mut signed =
         sign(&letter, &keys.iter().collect::<Vec<_>>()).map_err(|error| config(&error.to_string()))?;
     signed.extend_from_slice(&letter);
@@ -68,6 +70,30 @@ fn finish(raw: &[u8], identity: &Identity, moment: &Moment) -> Result<Vec<u8>, F
         random: moment.random,
     };
     complete::complete(raw, &completion).map_err(|error| Failure::new(Exit::DataErr, error.to_string()))
+}
+
+/// The letter in strict form, less the signatures that our own domain put on it before: a letter that is sent again (mutt's
+/// bounce, git send-email of a saved one) may carry them, and the server takes each only once.
+fn without_signatures_of<'a>(
+    domain: Option<&Domain>,
+    letter: Cow<'a, [u8]>,
+) -> Result<Cow<'a, [u8]>, FormError> {
+    let header = header::split_strict(&letter)?;
+    let is_old = |field: &Field| {
+        let tags = field.is("DKIM-Signature").then(|| TagList::parse(field.value).ok()).flatten();
+        let signer = tags.and_then(|tags| Domain::parse(tags.get("d")?).ok());
+        signer.is_some() && signer.as_ref() == domain
+    };
+    if !header.fields.iter().any(is_old) {
+        return Ok(letter);
+    }
+    let length = header.fields.iter().map(|field| field.raw.len()).sum();
+    let mut kept = Vec::with_capacity(letter.len());
+    for field in header.fields.iter().filter(|field| !is_old(field)) {
+        kept.extend_from_slice(field.raw);
+    }
+    kept.extend_from_slice(letter.get(length..).unwrap_or_default());
+    Ok(kept.into())
 }
 
 /// Whom the letter is for: the command line's recipients and, with `-t`, the header's; each once.

@@ -82,7 +82,7 @@ fn send(
     let entry = Outbox::at(&config.outbox).store(record, letter)?;
     let mut told: Box<dyn Write> =
         if arguments.verbose { Box::new(&mut *errors) } else { Box::new(std::io::sink()) };
-    let verdict = submitter.submit(&entry.record, &entry.letter, &key, &mut told);
+    let verdict = entry.submit(&mut submitter, &key, &mut told);
     drop(told);
     conclude(entry, verdict, arguments.verbose, errors)
 }

@@ -45,6 +45,24 @@ fn a_letter_is_completed_signed_sealed_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_letter_that_is_sent_again_loses_our_old_signature_and_no_other() {
+    let place = Place::new();
+    let fake = Fake::start(&[]);
+    let config = place.home(&[&fake]);
+    let old = "DKIM-Signature: v=1; a=rsa-sha256; d=\n Example.ORG; s=me; h=From; bh=b2xk; b=b2xk\n";
+    let foreign = "DKIM-Signature: v=1; a=rsa-sha256; d=list.example.org; s=me; h=From; bh=eA==; b=eA==\n";
+    let broken = "DKIM-Signature: d=example.org; d=example.org\n";
+    let (ended, _) = sendmail(&config, "-oi -t", &format!("{old}{foreign}{broken}{LETTER}"));
+    ended.unwrap();
+    let text = fake.heard().text();
+    assert!(!text.contains("b2xk"), "{text}");
+    assert!(text.contains("\r\nDKIM-Signature: v=1; a=rsa-sha256; d=list.example.org;"), "{text}");
+    assert!(text.contains("d=example.org; d=example.org\r\nFrom: Me"), "{text}");
+    assert_eq!(text.matches("DKIM-Signature:").count(), 4, "{text}");
+    assert!(text.ends_with("\r\n\r\nhello\r\n"), "{text}");
+}
+
+#[test]
 fn a_servers_refusal_is_an_exit_status_and_its_words_on_one_line() {
     let rows: &[(&str, &str, Exit)] = &[
         ("RCPT", "550 5.1.1 no such address", Exit::NoUser),

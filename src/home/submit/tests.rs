@@ -13,7 +13,8 @@ fn submit(submitter: &mut Submitter, place: &Place) -> Verdict {
     let letter = b"From: me@example.org\r\n\r\nx\r\n";
     let nonce = "0".repeat(32);
     let record = Record::new(envelope, nonce, (&key.selector, &key.domain), letter.len() as u64, 1);
-    submitter.submit(&record, letter, &key, &mut io::sink())
+    let letter = Letter { record: &record, bytes: letter, key: &key, bind: &|_| Ok(()) };
+    submitter.submit(&letter, &mut io::sink())
 }
 
 fn command(words: &[&str], place: &Place) -> Submitter {

@@ -53,6 +53,32 @@ fn ten_signatures_are_looked_at_and_each_key_asked_for_once() {
     assert_eq!(*keys.asked.lock().unwrap(), ["s._domainkey.example.net"]);
 }
 
+/// Answers nobody before it was asked for two names.
+struct Slow(tokio::sync::Barrier);
+
+impl KeySource for Slow {
+    async fn txt(&self, _: &str) -> Result<Vec<String>, crate::net::dns::DnsError> {
+        self.0.wait().await;
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn keys_are_looked_up_side_by_side() {
+    let sign = |selector: &str| {
+        let key = key(selector, "example.net", Algorithm::Ed25519);
+        sign::sign_at(LETTER.as_bytes(), &[&key], NOW).unwrap()
+    };
+    let header = [sign("a"), sign("b"), LETTER.into()].concat();
+    let gathering = Gathering::begin(&header, |_| Ok(false)).unwrap();
+    let keys = Slow(tokio::sync::Barrier::new(2));
+    let evidence = wait(async {
+        let finish = gathering.finish(&keys, BrokenDkim::Reject, Vec::new(), NOW);
+        tokio::time::timeout(std::time::Duration::from_secs(20), finish).await
+    });
+    assert_eq!(evidence.unwrap().signatures.len(), 2);
+}
+
 #[test]
 fn r_and_atps_cause_no_look_up() {
     let key = key("s", "example.net", Algorithm::Ed25519);
@@ -97,4 +123,15 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
     ] {
         assert!(!ours(from), "{from:?}");
     }
+}
+
+#[test]
+fn a_from_of_ten_thousand_domains_costs_a_hundred_and_is_refused() {
+    let from = |count: usize| {
+        let mailboxes: Vec<String> = (0..count).map(|n| format!("a@{n}.example")).collect();
+        format!("From: {}\r\n\r\n", mailboxes.join(",\r\n "))
+    };
+    assert_eq!(code(from(100).as_bytes(), &Table::default()), 250);
+    assert_eq!(code(from(101).as_bytes(), &Table::default()), 550);
+    assert_eq!(gather(from(10_000).as_bytes(), &Table::default()).authors.len(), 101);
 }

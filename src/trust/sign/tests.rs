@@ -35,6 +35,15 @@ fn one_field_per_key_of_short_lines() {
     assert!(signed.ends_with("\r\n") && signed.lines().all(|line| line.len() <= 78), "{signed}");
 }
 
+#[test]
+fn the_same_letter_twice_in_a_second_has_two_signatures() {
+    let key = key(Algorithm::Rsa2048);
+    let signed = || sign(LETTER, &[&key]).unwrap();
+    assert_ne!(signed(), signed());
+    let at = |time| sign_at(LETTER, &[&key], time).unwrap();
+    assert_eq!(at(1_800_000_000), at(1_800_000_000), "which is why");
+}
+
 /// mail-auth is another's reading of RFC 6376: what it computes from the same bytes must be what was signed. Trailing lines
 /// of white space are left out: it hashes them, against section 3.4.4.
 #[test]

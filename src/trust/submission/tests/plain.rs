@@ -35,6 +35,19 @@ fn rule_6_a_plain_signature_where_it_is_allowed() {
 }
 
 #[test]
+fn rule_6_a_repeat_may_have_other_trace_fields_but_no_other_envelope() {
+    let letter = signed(LETTER, &[&ME]);
+    let traced = |id: &str| plain(on_top(format!("Received: by laptop with local id {id}\r\n"), &letter));
+    let first = traced("1").is_accepted();
+    assert_eq!(once(&traced("2").is_accepted()), once(&first));
+    let more = on_top("X-New: 1\r\n", &letter);
+    assert_ne!(plain(more).is_accepted().digest, first.digest);
+    let mut to_others = traced("1");
+    to_others.session.recipients = vec![address("them@example.net")];
+    assert_ne!(to_others.is_accepted().digest, first.digest);
+}
+
+#[test]
 fn rule_6_off_by_default_and_on_loopback_only() {
     attempt(signed(LETTER, &[&ME])).is_refused(&["no Envelope-Seal"]);
     let mut through_gate = plain(signed(LETTER, &[&ME]));
