@@ -7,11 +7,11 @@ use pillarbox::smtp::reply::Reply;
 use pillarbox::smtp::server::{Session, Settings, Step};
 use std::time::Duration;
 
-/// What happened, and where the client would have had to wait for the 354.
+/// What happened.
 #[derive(Debug, Default, PartialEq)]
 struct Played {
     events: Vec<String>,
-    body: Vec<u8>,
+    letters: Vec<Vec<u8>>,
     output: Vec<u8>,
     closed: bool,
 }
@@ -19,9 +19,10 @@ struct Played {
 fuzz_target!(|input: (bool, u64, &[u8])| {
     let (mx, seed, stream) = input;
     let door = if mx { Door::Mx } else { Door::Submission };
-    let (one_by_one, waits) = play(door, stream, |at| at + 1);
+    let one_by_one = play(door, stream, |at| at + 1);
+    let waits = behind_data(stream);
     let mut state = seed | 1;
-    let (cut, _) = play(door, stream, |at| {
+    let cut = play(door, stream, |at| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let wanted = at + 1 + (state >> 33) as usize % 97;
         // Nobody may say more before DATA is answered: whoever does is cut off, which is another conversation.
@@ -29,11 +30,24 @@ fuzz_target!(|input: (bool, u64, &[u8])| {
     });
     assert_eq!(one_by_one, cut);
     // All at once: may be cut off, must not end in anything but replies.
-    well_formed(&play(door, stream, |_| usize::MAX).0.output);
+    well_formed(&play(door, stream, |_| usize::MAX).output);
     well_formed(&cut.output);
 });
 
-fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> (Played, Vec<usize>) {
+/// Where a client has to wait: behind every line that may be a DATA.
+fn behind_data(stream: &[u8]) -> Vec<usize> {
+    let mut waits = Vec::new();
+    let mut at = 0;
+    for line in stream.split_inclusive(|octet| *octet == b'\n') {
+        at += line.len();
+        if line.trim_ascii().eq_ignore_ascii_case(b"DATA") {
+            waits.push(at);
+        }
+    }
+    waits
+}
+
+fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> Played {
     let mut session = Session::new(Settings {
         hostname: "mx.here.example".into(),
         door,
@@ -42,13 +56,13 @@ fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> (Pla
         command_timeout: Duration::from_secs(300),
     });
     let mut played = Played::default();
-    let (mut at, mut waits) = (0, Vec::new());
+    let (mut at, mut body) = (0, Vec::new());
     loop {
         match session.step() {
             Step::Read => {
                 played.output.extend(session.take_output());
                 if at == stream.len() {
-                    return (played, waits);
+                    return played;
                 }
                 let to = next(at).min(stream.len());
                 session.feed(&stream[at..to]);
@@ -65,28 +79,29 @@ fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> (Pla
                 played.events.push(said);
             }
             Step::Data => {
-                waits.push(at);
                 played.events.push("DATA".into());
                 session.answer(Reply::plain(354, "go on"));
             }
             Step::Body(slice) => {
                 assert!(!slice.is_empty());
-                played.body.extend_from_slice(slice);
+                body.extend_from_slice(slice);
             }
             Step::EndOfData(end) => {
                 let said = format!("{end:?}");
+                assert_eq!(end.size, body.len() as u64);
+                played.letters.push(std::mem::take(&mut body));
                 session.answer(judged(&said));
                 played.events.push(said);
             }
             Step::Reset => {
                 played.events.push("reset".into());
-                // What was handed out of a refused letter depends on when it was refused.
-                played.body.clear();
+                // How much was handed out of a letter that is void depends on when that was seen.
+                body.clear();
             }
             Step::Close => {
                 played.closed = true;
                 played.output.extend(session.take_output());
-                return (played, waits);
+                return played;
             }
         }
     }
@@ -94,7 +109,7 @@ fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> (Pla
 
 /// Now yes, now no, the same for the same words.
 fn judged(said: &str) -> Reply {
-    match said.len() % 5 {
+    match said.bytes().map(u32::from).sum::<u32>() % 11 {
         0 => Reply::new(550, 1, 1, "no"),
         1 => Reply::new(451, 3, 0, "later"),
         _ => Reply::new(250, 0, 0, "yes"),
