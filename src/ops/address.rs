@@ -89,10 +89,12 @@ pub fn list(config: &Server, domain: Option<&str>, json: bool) -> Result<(), Fai
         let text = format!("{wanted} is no domain here; `pillarbox address list` shows those that are");
         return Err(Failure::new(Exit::Unavailable, text));
     }
-    match (json, rows.is_empty()) {
-        (true, _) => print_json(&rows),
-        (false, true) => print("No addresses yet; `pillarbox address add me@example.org` makes one\n"),
-        (false, false) => print(&table(&rows)),
+    if json {
+        return print_json(&rows);
+    }
+    match table(&rows).as_str() {
+        "" => print("No addresses yet; `pillarbox address add me@example.org` makes one\n"),
+        text => print(text),
     }
 }
 
