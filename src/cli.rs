@@ -82,6 +82,10 @@ pub enum Command {
     /// Called by the name `sendmail` (a link to pillarbox) it does the same. Options of pillarbox itself stand in
     /// front of the word `sendmail`, since sendmail has an -o of its own.
     ///
+    /// The flags that matter: -t (recipients from To, Cc and Bcc), -f ADDRESS (the envelope sender), -F NAME, -i (a
+    /// lone dot is text), -v (say what the server answers), -bp (list the outbox), -q (flush it). Status 0 means that
+    /// a server has the letter, or that it is durably in the outbox; all others, that nobody got it.
+    ///
     /// Example: pillarbox sendmail -t < letter
     Sendmail {
         /// sendmail's own flags and the recipients

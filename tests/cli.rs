@@ -136,3 +136,21 @@ fn behind_sshd_the_environment_names_no_configuration() {
     assert_eq!(forced.status.code(), Some(75), "{forced:?}");
     assert!(String::from_utf8(forced.stderr).unwrap().contains("the server is not running"));
 }
+
+#[test]
+fn a_list_of_addresses_is_never_empty_without_a_word() {
+    let top = tempfile::tempdir().unwrap();
+    let (root, state) = (top.path().join("mail"), top.path().join("state"));
+    std::fs::create_dir_all(root.join("example.org")).unwrap();
+    let list = |domain: &[&str]| {
+        let root = format!("mail_root={}", root.display());
+        let state = format!("state_dir={}", state.display());
+        pillarbox(&[&["-o", &root, "-o", &state, "address", "list"], domain].concat())
+    };
+    let bare = list(&[]);
+    assert!(bare.status.success(), "{bare:?}");
+    assert!(String::from_utf8(bare.stdout).unwrap().contains("address add"));
+    let strange = list(&["example.net"]);
+    assert_eq!(strange.status.code(), Some(69));
+    assert!(String::from_utf8(strange.stderr).unwrap().contains("example.net is no domain here"));
+}

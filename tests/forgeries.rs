@@ -1,4 +1,4 @@
-//! DESIGN "Who may submit", attacked over the wire: every forged, foreign, replayed, unbound, expired, refolded or
+//! docs/submission.md, attacked over the wire: every forged, foreign, replayed, unbound, expired, refolded or
 //! unparsable letter is refused with a reason in words, through the loopback port and through `gate submit` alike; every
 //! right one is taken. Keys are openssl's, signatures those of `tests/tools/`.
 

@@ -1,4 +1,4 @@
-//! The rows of DESIGN's last table that concern strangers' door and the store, each over the wire.
+//! What the article's own setup gets wrong at strangers' door and in the store, each over the wire.
 
 #![allow(clippy::unwrap_used)] // In a test a panic is the answer.
 

@@ -70,7 +70,7 @@ impl<'a> Header<'a> {
 #[error("{0}")]
 pub struct FormError(pub String);
 
-/// Splits a header block that must be in strict form (DESIGN "Strict form", RFC 5322 section 2.2): printable
+/// Splits a header block that must be in strict form (docs/submission.md rule 2, RFC 5322 section 2.2): printable
 /// names with nothing between name and colon, no line without a colon, no leading or white-space-only
 /// continuation, single-instance fields once, lines of at most 998 octets, CRLF only, no NUL. A message may end
 /// with its header, when the last line has its CRLF. The body is not looked at.

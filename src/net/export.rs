@@ -28,7 +28,9 @@ pub enum WireError {
     #[error("a frame of {0} octets is too long")]
     TooLong(usize),
     /// A kind of frame that this version does not have.
-    #[error("unknown kind of frame 0x{0:02x}")]
+    #[error(
+        "unknown kind of frame 0x{0:02x}; nothing but the gate may write there: does a shell's start-up file?"
+    )]
     Unknown(u8),
     /// A frame whose content is not what its kind asks for.
     #[error("malformed frame: {0}")]

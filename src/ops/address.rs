@@ -13,6 +13,7 @@ use crate::store::tree::{Lookup, Store};
 use crate::system::user;
 use serde::Serialize;
 use std::fmt::Write;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 /// What every domain must answer to (RFC 5321 section 4.5.1, RFC 2142).
@@ -84,7 +85,17 @@ pub fn list(config: &Server, domain: Option<&str>, json: bool) -> Result<(), Fai
         }
         rows.push(domain_row(&store, domain, found.alias_of)?);
     }
-    if json { print_json(&rows) } else { print(&table(&rows)) }
+    if let (Some(wanted), true) = (&wanted, rows.is_empty()) {
+        let text = format!("{wanted} is no domain here; `pillarbox address list` shows those that are");
+        return Err(Failure::new(Exit::Unavailable, text));
+    }
+    if json {
+        return print_json(&rows);
+    }
+    match table(&rows).as_str() {
+        "" => print("No addresses yet; `pillarbox address add me@example.org` makes one\n"),
+        text => print(text),
+    }
 }
 
 /// A domain of the list.
@@ -243,6 +254,11 @@ fn refused(error: ChangeError) -> Failure {
 }
 
 fn faulty(error: StoreError) -> Failure {
+    let denied =
+        matches!(&error, StoreError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied);
+    if denied {
+        return Failure::new(Exit::NoPerm, format!("{error}; run it as root, or as the server's user"));
+    }
     Failure::new(Exit::TempFail, error.to_string())
 }
 

@@ -1,5 +1,5 @@
-//! What strangers bring: broken signatures, and letters that say they are from us (DESIGN, "What the article's own setup
-//! gets wrong").
+//! What strangers bring: broken signatures, and letters that say they are from us (what the article's own setup
+//! takes).
 
 use super::signature::{SignatureEvidence, Verdict};
 use crate::config::BrokenDkim;

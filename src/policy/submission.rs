@@ -1,4 +1,4 @@
-//! Who may submit (DESIGN rules 1 to 7): a pure function from evidence to an answer.
+//! Who may submit (docs/submission.md, rules 1 to 7): a pure function from evidence to an answer.
 //!
 //! The order of the steps, for the connection:
 //!

@@ -39,7 +39,7 @@ pub struct NewEntry {
     pub received: Vec<u8>,
 }
 
-/// The marks that a submission leaves for ever (DESIGN "Once", "Spent").
+/// The marks that a submission leaves for ever (docs/submission.md rules 4 and 5).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Once {
     /// The seal's nonce, hex; none for a plain submission.

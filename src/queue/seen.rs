@@ -48,7 +48,7 @@ type Id = u128;
 type Key = [u8; 16];
 
 impl Marks {
-    /// DESIGN "Once" and "Spent". What is committed is looked for before what is in flight.
+    /// docs/submission.md rules 4 and 5. What is committed is looked for before what is in flight.
     pub(super) fn look_up(&self, once: &Once, now: i64) -> Seen {
         let same = |known: &Use| known.digest == key('d', &once.digest);
         if let Some((id, known)) = once.nonce.as_ref().and_then(|nonce| self.used(&key('n', nonce))) {

@@ -291,7 +291,7 @@ impl Transaction {
     }
 }
 
-/// DESIGN "The ssh key counts too": the forced command names domains or addresses; topics and aliases are those that
+/// docs/submission.md rule 7: the forced command names domains or addresses; topics and aliases are those that
 /// resolve to the same owner. Blocks.
 fn allowed_by_ssh_key(
     store: &Store,

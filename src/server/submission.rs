@@ -16,7 +16,7 @@ use crate::system::threads::blocking;
 use crate::trust::submission::once;
 use std::sync::Arc;
 
-/// RFC 5322 section 2.1.1; DESIGN rule 2.
+/// RFC 5322 section 2.1.1; docs/submission.md rule 2.
 const LONGEST_LINE: usize = 998;
 
 /// Judges and queues; the reply to the final dot.

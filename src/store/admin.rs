@@ -26,7 +26,7 @@ pub enum ChangeError {
 /// What an address became.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// It is the first one of its domain: the domain's directory was made as well.
+    /// It is the first one of its domain, whose directory was made as well, or had no name in it.
     pub first_of_domain: bool,
 }
 
@@ -122,7 +122,10 @@ impl Store {
         };
         let aliases = self.aliases_of(place.id())?;
         if !aliases.is_empty() {
-            return Err(refused(format!("{address} is also {aliases:?}: remove these aliases first")));
+            let aliases = aliases.join(", ");
+            return Err(refused(format!(
+                "{address} is also {aliases}: `pillarbox address remove` these aliases first"
+            )));
         }
         must_be_empty(address, &place)?;
         // Out of reach first, then emptied: what comes in meanwhile finds no `new` to go to, and is asked to try again.
@@ -146,7 +149,7 @@ impl Store {
             .map_err(|errno| fault(parent, name, "make the removal durable", errno).into())
     }
 
-    /// The links, as `domain/local[/topic]`, that lead to a directory.
+    /// The links, as `local[/topic]@domain`, that lead to a directory.
     fn aliases_of(&self, id: DirId) -> Result<Vec<String>, StoreError> {
         let root = self.watch.root()?;
         let top = Place::of_root(&root)?;
@@ -154,14 +157,19 @@ impl Store {
         for domain in self.domains()?.into_iter().filter(|it| it.alias_of.is_none()) {
             let Some(place) = self.step(&root, &top, &domain.name)? else { continue };
             let Ok(domain) = Domain::parse(&domain.name) else { continue };
+            let name_of = |local: &str| format!("{local}@{domain}");
             for AddressEntry { local, topics } in self.addresses(&domain)? {
                 let Some(address) = self.step(&root, &place, &local.name)? else { continue };
                 if local.alias_of.is_some() && address.id() == id {
-                    found.push(address.path.clone());
+                    found.push(name_of(&local.name));
                 }
                 for topic in topics.into_iter().filter(|it| it.alias_of.is_some()) {
-                    let topic = self.step(&root, &address, &topic.name)?;
-                    found.extend(topic.filter(|it| it.id() == id).map(|it| it.path));
+                    let place = self.step(&root, &address, &topic.name)?;
+                    found.extend(
+                        place
+                            .filter(|it| it.id() == id)
+                            .map(|_| name_of(&format!("{}/{}", local.name, topic.name))),
+                    );
                 }
             }
         }
@@ -215,7 +223,10 @@ impl Store {
         let top = Place::of_root(root)?;
         let name = domain_name(domain)?;
         if let Some(place) = self.step(root, &top, name.as_str())? {
-            return Ok((place, false));
+            let entries =
+                durable::entries(&place.handle).map_err(|errno| fault(&place, ".", "read", errno))?;
+            let bare = entries.iter().all(|entry| entry.name.starts_with(b"."));
+            return Ok((place, bare));
         }
         if !make_it {
             return Err(refused(format!("{domain} is no domain here")));

@@ -1,7 +1,8 @@
 //! The Envelope-Seal: binds one submission to its envelope, its server and its minute.
 //!
 //! `Envelope-Seal: v=1; t=…; n=…; sv=…; mf=…; rt=…` and one more DKIM-Signature by a key that signed the letter, whose `h=`
-//! covers it (DESIGN rule 3). Both are taken off by the server: nothing that leaves it can be submitted again.
+//! covers it (docs/submission.md rule 3). Both are taken off by the server: nothing that leaves it can be
+//! submitted again.
 
 use super::keys::{KeyError, PrivateKey};
 use super::sign::{self, COVERED};

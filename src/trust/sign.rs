@@ -8,8 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// What a signature must cover: every instance that the letter has (DESIGN rule 1). Ours names each once more, so that
-/// none can be added on the way.
+/// What a signature must cover: every instance that the letter has (docs/submission.md rule 1). Ours names each
+/// once more, so that none can be added on the way.
 pub const COVERED: [&str; 11] = [
     "From",
     "Sender",

@@ -115,6 +115,15 @@ fn nothing_is_made_in_another_root_than_the_remembered_one() {
 }
 
 #[test]
+fn the_first_address_in_a_bare_domain_is_its_first() {
+    let tree = Tree::new();
+    tree.add("me@example.org").unwrap();
+    tree.remove("me@example.org").unwrap();
+    assert_eq!(tree.add("me@example.org").unwrap(), Created { first_of_domain: true });
+    assert_eq!(tree.add("you@example.org").unwrap(), Created { first_of_domain: false });
+}
+
+#[test]
 fn aliases_are_relative_and_lead_where_they_say() {
     let tree = Tree::new();
     tree.add("me@example.org").unwrap();
@@ -177,7 +186,7 @@ fn what_still_holds_something_is_not_removed() {
     tree.add("me@example.org").unwrap();
     tree.add("me/lists@example.org").unwrap();
     tree.link("info@example.org", "me@example.org").unwrap();
-    refused(tree.remove("me@example.org"), "example.org/info");
+    refused(tree.remove("me@example.org"), "also info@example.org");
     tree.remove("info@example.org").unwrap();
     refused(tree.remove("me@example.org"), "lists");
     let lists = tree.mailbox("me/lists@example.org").unwrap();
