@@ -88,6 +88,9 @@ fn rule_1_i_names_no_other_user() {
     with("boss@example.org").is_refused(&["boss@example.org", "i="]);
     with("=62oss@example.org").is_refused(&["i="]);
     with("me@sub.example.org").is_refused(&["i="]);
+    with("@sub.example.org").is_accepted();
+    with("@boss@example.org").is_refused(&["i="]);
+    with("@boss=40x.example.org").is_refused(&["i="]);
     with("me@evil.example").is_refused(&["cannot be read", "i="]);
     with("blog@example.org").is_accepted();
     with("@example.org").is_accepted();
