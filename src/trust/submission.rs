@@ -274,7 +274,7 @@ fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>
             "resent-from" => ClaimField::ResentFrom,
             _ => continue,
         };
-        let mailboxes = match mailboxes::parse(field.value) {
+        let mailboxes = match mailboxes::parse_authors(field.value) {
             Ok(mailboxes) => {
                 let addresses = mailboxes.into_iter().map(|mailbox| mailbox.address);
                 let owned = addresses.map(|address| Ok((address.clone(), owners.owner(&address)?)));

@@ -61,6 +61,8 @@ fn rule_1_from_is_one_mailbox_of_the_sender() {
         ("From: me@example.org, boss@example.org", "2 mailboxes"),
         ("From: me@example.org, blog@example.org", "2 mailboxes"),
         ("From: nobody at all", "cannot be read"),
+        ("From: \"boss@example.org\":;, me@example.org", "a group"),
+        ("From: Boss: me@example.org;", "a group"),
         ("X-From: me@example.org", "0 From fields"),
     ] {
         let letter = LETTER.replace("From: Me <me@example.org>", from);
