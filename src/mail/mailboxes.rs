@@ -20,10 +20,32 @@ pub struct Mailbox {
 /// the dot in a display name (`John Q. Public <…>`) is taken. A list without a mailbox is an error, except for an
 /// empty group.
 pub fn parse(value: &[u8]) -> Result<Vec<Mailbox>, AddressError> {
-    let text = std::str::from_utf8(value)
-        .map_err(|_| AddressError("an address list has octets that are no UTF-8".into()))?;
-    let layout = grammar::read(text, Manner::Strict)
-        .map_err(|fault| AddressError::about(text[fault.at..].trim(), fault.reason))?;
+    let text = utf8(value)?;
+    strict_mailboxes(text, read_strictly(text)?)
+}
+
+/// [`parse`] for From and its kin, where RFC 5322 section 3.6.2 has no groups: the name of one, `"boss@example.net":;`,
+/// stands there as one more author, with no mailbox that could be held against it.
+pub fn parse_authors(value: &[u8]) -> Result<Vec<Mailbox>, AddressError> {
+    let text = utf8(value)?;
+    let layout = read_strictly(text)?;
+    if layout.groups > 0 {
+        return Err(AddressError("it holds a group, where only mailboxes may stand".into()));
+    }
+    strict_mailboxes(text, layout)
+}
+
+fn utf8(value: &[u8]) -> Result<&str, AddressError> {
+    std::str::from_utf8(value)
+        .map_err(|_| AddressError("an address list has octets that are no UTF-8".into()))
+}
+
+fn read_strictly(text: &str) -> Result<Layout, AddressError> {
+    grammar::read(text, Manner::Strict)
+        .map_err(|fault| AddressError::about(text[fault.at..].trim(), fault.reason))
+}
+
+fn strict_mailboxes(text: &str, layout: Layout) -> Result<Vec<Mailbox>, AddressError> {
     layout.spots.into_iter().map(|spot| strict_mailbox(text, spot)).collect()
 }
 

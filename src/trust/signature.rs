@@ -160,7 +160,8 @@ fn selector(s: &str) -> Result<String, String> {
     if labels(s) { Ok(s.to_owned()) } else { Err(format!("its s= is no selector: {:?}", excerpt(s))) }
 }
 
-fn labels(text: &str) -> bool {
+/// Whether a text is a name of DNS, as far as anybody uses them.
+pub(super) fn labels(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
             (1..=63).contains(&label.len())

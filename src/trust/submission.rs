@@ -4,7 +4,7 @@ use super::canon::Index;
 use super::inspect::{self, Inspection, hex};
 use super::record::KeySource;
 use super::seal::{SEAL, SEAL_LOWER, Seal};
-use super::signature::{Signature, is_signature, mentions};
+use super::signature::{Signature, is_signature, labels, mentions};
 use super::tags::excerpt;
 use crate::config::Accept;
 use crate::mail::address::{Address, Domain};
@@ -196,10 +196,10 @@ impl Gathering {
         }
     }
 
-    /// `i=@domain` names nobody; anything else must be an address of the sender.
+    /// `i=@domain` names nobody; anything else must be an address of the sender. `@you@domain` is neither.
     fn speaks_for_sender(&self, identity: &str, owners: &impl Owners) -> Result<bool, StoreError> {
-        if identity.starts_with('@') {
-            return Ok(true);
+        if let Some(domain) = identity.strip_prefix('@') {
+            return Ok(labels(domain));
         }
         match decode_identity(identity).and_then(|text| Address::parse(&text).ok()) {
             Some(address) => Ok(owners.owner(&address)? == Some(self.evidence.owner)),
@@ -274,7 +274,7 @@ fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>
             "resent-from" => ClaimField::ResentFrom,
             _ => continue,
         };
-        let mailboxes = match mailboxes::parse(field.value) {
+        let mailboxes = match mailboxes::parse_authors(field.value) {
             Ok(mailboxes) => {
                 let addresses = mailboxes.into_iter().map(|mailbox| mailbox.address);
                 let owned = addresses.map(|address| Ok((address.clone(), owners.owner(&address)?)));

@@ -47,6 +47,8 @@ impl Spot {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub spots: Vec<Spot>,
+    /// How many groups there are, empty ones included.
+    pub groups: usize,
     /// Display names and names of groups, with their unquoted text.
     pub phrases: Vec<(Range<usize>, String)>,
     /// Outermost comments, with their parentheses.
@@ -200,6 +202,7 @@ impl Reader<'_> {
                     self.layout.phrases.push((start..end, display));
                     self.at += 1;
                     self.in_group = true;
+                    self.layout.groups += 1;
                     return Ok(None);
                 }
                 None | Some(',' | ';') if end == first_span.end => {

@@ -61,6 +61,8 @@ fn rule_1_from_is_one_mailbox_of_the_sender() {
         ("From: me@example.org, boss@example.org", "2 mailboxes"),
         ("From: me@example.org, blog@example.org", "2 mailboxes"),
         ("From: nobody at all", "cannot be read"),
+        ("From: \"boss@example.org\":;, me@example.org", "a group"),
+        ("From: Boss: me@example.org;", "a group"),
         ("X-From: me@example.org", "0 From fields"),
     ] {
         let letter = LETTER.replace("From: Me <me@example.org>", from);
@@ -88,6 +90,9 @@ fn rule_1_i_names_no_other_user() {
     with("boss@example.org").is_refused(&["boss@example.org", "i="]);
     with("=62oss@example.org").is_refused(&["i="]);
     with("me@sub.example.org").is_refused(&["i="]);
+    with("@sub.example.org").is_accepted();
+    with("@boss@example.org").is_refused(&["i="]);
+    with("@boss=40x.example.org").is_refused(&["i="]);
     with("me@evil.example").is_refused(&["cannot be read", "i="]);
     with("blog@example.org").is_accepted();
     with("@example.org").is_accepted();
