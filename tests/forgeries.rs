@@ -397,8 +397,9 @@ fn people_in_the_header_are_the_sender_alone() {
     };
     for (value, word) in [
         ("me@here.example, boss@other.example", "2 mailboxes"),
-        ("us: me@here.example, you@here.example;", "2 mailboxes"),
-        ("nobody:;", "no mailbox"),
+        ("us: me@here.example, you@here.example;", "a group"),
+        ("nobody:;", "a group"),
+        ("\"boss@other.example\":;, me@here.example", "a group"),
         ("me@here.example <boss@other.example>", "From"),
         ("\"me@here.example\" <boss@other.example>", "not in the domain"),
         ("=?utf-8?q?me=40here.example?= <boss@other.example>", "not in the domain"),
@@ -423,6 +424,7 @@ fn people_in_the_header_are_the_sender_alone() {
     for (line, word) in [
         ("Sender: boss@other.example", "Sender names boss@"),
         ("Sender: you@here.example", "Sender names you@"),
+        ("Resent-Sender: boss@other.example", "Resent-Sender names boss@"),
         ("Sender: me@here.example, you@here.example", "Sender names you@"),
         ("Sender: friend@there.example", "Sender names friend@"),
         ("Sender: x", "Sender"),

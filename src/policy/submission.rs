@@ -107,6 +107,8 @@ pub enum ClaimField {
     Sender,
     /// Resent-From.
     ResentFrom,
+    /// Resent-Sender.
+    ResentSender,
 }
 
 /// A signature that was not looked at: DNS was not even asked.

@@ -272,6 +272,7 @@ fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>
             "from" => ClaimField::From,
             "sender" => ClaimField::Sender,
             "resent-from" => ClaimField::ResentFrom,
+            "resent-sender" => ClaimField::ResentSender,
             _ => continue,
         };
         let mailboxes = match mailboxes::parse_authors(field.value) {

@@ -1,10 +1,10 @@
-//! Rule 1, the people: From, Sender and Resent-From name the sender and nobody else.
+//! Rule 1, the people: From, Sender, Resent-From and Resent-Sender name the sender and nobody else.
 
 use super::{Claim, ClaimField, Evidence, refusal};
 use crate::mail::address::Address;
 use crate::smtp::reply::Reply;
 
-/// Exactly one From with one mailbox of the sender; Sender and Resent-From, if present, his as well.
+/// Exactly one From with one mailbox of the sender; Sender, Resent-From and Resent-Sender, if present, his as well.
 pub fn names_nobody_else<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<(), Reply> {
     let all = |field| evidence.claims.iter().filter(move |claim| claim.field == field);
     let from: Vec<&Claim<Id>> = all(ClaimField::From).collect();
@@ -31,7 +31,12 @@ pub fn names_nobody_else<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<(), R
         ));
     }
     belongs(evidence, "From", mailboxes)?;
-    for (field, name) in [(ClaimField::Sender, "Sender"), (ClaimField::ResentFrom, "Resent-From")] {
+    let others = [
+        (ClaimField::Sender, "Sender"),
+        (ClaimField::ResentFrom, "Resent-From"),
+        (ClaimField::ResentSender, "Resent-Sender"),
+    ];
+    for (field, name) in others {
         for claim in all(field) {
             belongs(evidence, name, read(claim, name)?)?;
         }
