@@ -37,17 +37,16 @@ fn a_call_that_fails_is_451_or_452_and_shows_no_part_of_a_letter() {
     let server = Plan::new("mx.here.example", &[ME, YOU]).start(&dns);
     assert!(Wire::greeted(server.mx()).0.transact(FRIEND, &[ME, YOU], b"\r\n").starts_with("250"));
     let (one, two) = (&[ME][..], &[ME, YOU][..]);
-    // Behind the rename a letter may have a reader: it stays, and the repeat is a double (docs/states.md).
+    // A write that fails is tested on a full disk below: strace cannot tell a letter's write from the runtime's wake-up.
+    // EDQUOT is asked of mkdir instead. Behind the rename a letter may have a reader: it stays, and the repeat is a double (docs/states.md).
     for (to, call, error, n, reply, copies) in [
         (one, "fsync", "EIO", 1, "451 4.3.0", 1),
         (one, "fsync", "ENOSPC", 1, "452 4.3.1", 1),
         (one, "fsync", "EIO", 2, "451 4.3.0", 2),
-        (one, "write", "EDQUOT", 1, "452 4.3.1", 1),
-        (one, "write", "EIO", 2, "451 4.3.0", 1),
         (one, "renameat2", "ENOSPC", 1, "452 4.3.1", 1),
         (one, "renameat2", "EROFS", 1, "451 4.3.0", 1),
         (two, "mkdir", "ENOSPC", 1, "452 4.3.1", 1),
-        (two, "write", "ENOSPC", 1, "452 4.3.1", 1),
+        (two, "mkdir", "EDQUOT", 1, "452 4.3.1", 1),
         (two, "fsync", "EIO", 1, "451 4.3.0", 1),
         (two, "fsync", "EIO", 2, "451 4.3.0", 1),
         (two, "fsync", "EIO", 3, "451 4.3.0", 1),
