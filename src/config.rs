@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+mod relay;
+
+pub use relay::{DomainRules, Relay, TlsLevel};
+
 /// Why a configuration cannot be used: file, line, column and remedy are in the text.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -56,6 +60,23 @@ pub struct Listen {
 pub struct Dns {
     /// Name servers; empty: those of /etc/resolv.conf.
     pub servers: Vec<SocketAddr>,
+    /// Who checks DNSSEC; unset: `trust` where every server is on loopback, else `validate`, and a server that does
+    /// not pass DNSSEC on is worked with, without DANE.
+    pub dnssec: Option<Dnssec>,
+    /// Trust anchors (DS or DNSKEY records in master file format) instead of the root's.
+    pub anchors: Option<PathBuf>,
+}
+
+/// Who checks DNSSEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dnssec {
+    /// We do.
+    Validate,
+    /// The name servers do, and their AD bit is believed.
+    Trust,
+    /// Nobody: there is no DANE.
+    Off,
 }
 
 /// `[limits]`
@@ -116,20 +137,6 @@ pub struct Submission {
     pub accept: Vec<Accept>,
 }
 
-/// `[relay]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Relay {
-    /// The port of other people's MX.
-    pub port: u16,
-    /// Whether loopback and private addresses may be connected to.
-    pub allow_private: bool,
-    /// Seconds until a letter that cannot be delivered comes back.
-    pub retry_for: u64,
-    /// Seconds until the sender is told of a delay.
-    pub warn_after: u64,
-}
-
 impl Default for Server {
     fn default() -> Server {
         Server {
@@ -185,12 +192,6 @@ impl Default for Inbound {
 impl Default for Submission {
     fn default() -> Submission {
         Submission { accept: vec![Accept::Sealed] }
-    }
-}
-
-impl Default for Relay {
-    fn default() -> Relay {
-        Relay { port: 25, allow_private: false, retry_for: 5 * 24 * 3600, warn_after: 4 * 3600 }
     }
 }
 
@@ -363,16 +364,18 @@ fn default_hostname() -> String {
         .unwrap_or_else(|| "localhost".into())
 }
 
-fn one_or_many<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn one_or_many<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum OneOrMany {
-        One(String),
-        Many(Vec<String>),
+    enum OneOrMany<T> {
+        One(T),
+        Many(Vec<T>),
     }
     Ok(match OneOrMany::deserialize(deserializer)? {
-        OneOrMany::One(server) => vec![server],
-        OneOrMany::Many(servers) => servers,
+        OneOrMany::One(one) => vec![one],
+        OneOrMany::Many(many) => many,
     })
 }
 

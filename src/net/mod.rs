@@ -4,4 +4,6 @@ pub mod dns;
 pub mod exchange;
 pub mod export;
 pub mod preface;
+pub mod session;
+pub mod tls;
 pub mod transport;

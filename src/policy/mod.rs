@@ -5,4 +5,6 @@ pub mod inbound;
 pub mod results;
 pub mod retry;
 pub mod signature;
+pub mod sts;
 pub mod submission;
+pub mod tls;

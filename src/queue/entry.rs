@@ -94,13 +94,16 @@ pub struct RecipientState {
     pub next_attempt: i64,
     /// Whether the sender was told of a delay.
     pub warned: bool,
+    /// Whether it is held: not tried, and not given up, until it is released.
+    #[serde(default)]
+    pub held: bool,
 }
 
 impl RecipientState {
     /// The state of one that was never tried.
     pub fn new(recipient: Recipient) -> RecipientState {
         let state = State::Pending { reason: None };
-        RecipientState { recipient, state, attempts: 0, next_attempt: 0, warned: false }
+        RecipientState { recipient, state, attempts: 0, next_attempt: 0, warned: false, held: false }
     }
 
     /// Whether it is still to be delivered.
@@ -122,6 +125,9 @@ pub enum State {
     Delivered {
         /// Where to, and the reply.
         to: String,
+        /// What protected the connection, and who the other side was found to be; none for a directory here.
+        #[serde(default)]
+        tls: Option<String>,
     },
     /// Given up; the bounce is made before this is recorded.
     Failed {

@@ -15,6 +15,7 @@ mod disk;
 mod entry;
 mod format;
 mod seen;
+pub mod select;
 #[cfg(test)]
 mod tests;
 

@@ -89,7 +89,7 @@ fn seen_at(queue: &Queue, once: &Once, now: i64) -> Seen {
 fn finish(queue: &Queue, id: &EntryId) {
     let mut entry = queue.load(id).unwrap().unwrap();
     for recipient in &mut entry.recipients {
-        recipient.state = State::Delivered { to: "x".into() };
+        recipient.state = State::Delivered { to: "x".into(), tls: None };
     }
     queue.record(&entry).unwrap();
 }
@@ -135,7 +135,7 @@ fn nobody_else_can_read_the_queue() {
 
 fn finish_one(queue: &Queue, id: &EntryId) -> Entry {
     let mut entry = queue.load(id).unwrap().unwrap();
-    entry.recipients[0].state = State::Delivered { to: "mx.one.test: 250 ok".into() };
+    entry.recipients[0].state = State::Delivered { to: "mx.one.test: 250 ok".into(), tls: None };
     entry.recipients[1].state = State::Pending { reason: Some("451 later".into()) };
     entry.recipients[1].attempts = 3;
     entry.recipients[1].next_attempt = NOW + 900;

@@ -41,7 +41,7 @@ pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
         for &index in &copy.recipients {
             let Some(recipient) = recipients.get_mut(index) else { continue };
             match &outcome {
-                Ok(()) => recipient.state = State::Delivered { to: copy.mailbox.label.clone() },
+                Ok(()) => recipient.state = State::Delivered { to: copy.mailbox.label.clone(), tls: None },
                 Err(error) => put_off(parts, entry, recipient, error, now),
             }
         }

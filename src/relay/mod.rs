@@ -4,6 +4,7 @@
 
 use crate::config;
 use crate::net::dns::Dns;
+use crate::net::tls::TlsClient;
 use crate::policy::retry::{self, Next};
 use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
 use crate::store::StoreError;
@@ -11,15 +12,21 @@ use crate::store::letter::{Spill, SpillRoom};
 use crate::store::tree::Store;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use sts::StsCache;
 use tokio::sync::{Notify, watch};
 
 mod bounce;
+mod courier;
 mod desk;
 mod local;
+pub mod orders;
+mod plan;
 mod route;
 mod send;
+pub mod sts;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 /// How long deliveries in hand may take when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
@@ -33,6 +40,10 @@ pub struct Parts {
     pub store: Store,
     /// The resolver.
     pub dns: Dns,
+    /// What makes connections private.
+    pub tls: TlsClient,
+    /// Other domains' MTA-STS policies.
+    pub sts: StsCache,
     /// Room for spills.
     pub room: Arc<SpillRoom>,
     /// `[relay]`.

@@ -264,7 +264,7 @@ fn judge(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, verdict: 
     let outcome = match verdict {
         Verdict::Delivered(by) => {
             tracing::info!(id = %entry.id, %to, by, "relayed");
-            recipient.state = State::Delivered { to: by };
+            recipient.state = State::Delivered { to: by, tls: None };
             Ok(())
         }
         Verdict::Failed(diagnosis) => bounce::give_up(parts, entry, recipient, &diagnosis),

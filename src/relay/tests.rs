@@ -109,10 +109,13 @@ impl House {
         let stranger = Stranger::default();
         let mut config = config::Relay { allow_private: true, ..config::Relay::default() };
         config.port = stranger.listen().await;
+        let tls = TlsClient::new(None).unwrap();
         let parts = Parts {
             queue: Queue::open(&state).unwrap(),
             store: Store::open(&root, &state, "/+").unwrap(),
             dns: authority.dns.clone(),
+            tls: tls.clone(),
+            sts: StsCache::open(&state, authority.dns.clone(), tls, true),
             room: SpillRoom::open(&state.join("spill"), 1 << 18, 1 << 20).unwrap(),
             config,
             hostname: "mx.our.test".into(),
@@ -237,7 +240,7 @@ async fn each_recipient_has_his_own_fate() {
 
     let entry = house.parts.queue.load(&id).unwrap().unwrap();
     let [ok, no, later] = entry.recipients.as_slice() else { panic!("{entry:?}") };
-    assert!(matches!(&ok.state, State::Delivered { to } if to.contains("2.0.0 taken")), "{ok:?}");
+    assert!(matches!(&ok.state, State::Delivered { to, .. } if to.contains("2.0.0 taken")), "{ok:?}");
     assert!(matches!(&no.state, State::Failed { reason } if reason.contains("no such user")), "{no:?}");
     assert!(
         matches!(&later.state, State::Pending { reason: Some(why) } if why.contains("greylisted")),

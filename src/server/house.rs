@@ -5,8 +5,10 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
 use crate::net::dns::Dns;
+use crate::net::tls::TlsClient;
 use crate::queue::Queue;
 use crate::relay;
+use crate::relay::sts::StsCache;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
@@ -57,7 +59,12 @@ impl House {
         }
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
+        let tls = TlsClient::new(config.relay.roots.as_deref())
+            .map_err(|error| Failure::new(Exit::Config, format!("relay.roots: {error}")))?;
+        let sts = StsCache::open(state, dns.clone(), tls.clone(), config.relay.allow_private);
         let relay = relay::Parts {
+            tls,
+            sts,
             queue: queue.clone(),
             store: store.clone(),
             dns: dns.clone(),

@@ -19,6 +19,7 @@ impl Authority {
             origin.clone(),
             ZoneType::Primary,
             AxfrPolicy::Deny,
+            None,
         );
         let soa = SOA::new(name("ns.test."), name("root.test."), 1, 3600, 600, 86400, 60);
         zone.upsert_mut(Record::from_rdata(origin.clone(), 60, RData::SOA(soa)), 1);
@@ -32,7 +33,7 @@ impl Authority {
         let address = udp.local_addr().unwrap();
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 32);
-        let dns = Dns::new(&config::Dns { servers: vec![address] }).unwrap();
+        let dns = Dns::new(&config::Dns { servers: vec![address], ..config::Dns::default() }).unwrap();
         Authority { _server: server, dns }
     }
 }
@@ -148,7 +149,7 @@ async fn a_dead_server_is_a_fault_not_a_denial() {
     let (udp, tcp) = sockets().await;
     let address = udp.local_addr().unwrap();
     drop((udp, tcp));
-    let dns = Dns::new(&config::Dns { servers: vec![address] }).unwrap();
+    let dns = Dns::new(&config::Dns { servers: vec![address], ..config::Dns::default() }).unwrap();
     let me = domain("me.test");
     let asked = std::time::Instant::now();
     let (hosts, addresses, texts) = tokio::join!(dns.mail_hosts(&me), dns.addresses(&me), dns.txt("me.test"));

@@ -42,7 +42,7 @@ pub struct NameServer {
 impl NameServer {
     /// Serves the records of `zone` (master file format, absolute names).
     pub async fn start(zone: &str) -> Result<NameServer, Failure> {
-        let records = InMemoryZoneHandler::empty(Name::root(), ZoneType::Primary, AxfrPolicy::Deny);
+        let records = InMemoryZoneHandler::empty(Name::root(), ZoneType::Primary, AxfrPolicy::Deny, None);
         let records = Arc::new(records);
         let mut catalog = Catalog::new();
         catalog.upsert(LowerName::from(Name::root()), vec![records.clone()]);
