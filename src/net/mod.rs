@@ -4,6 +4,7 @@ pub mod dns;
 pub mod exchange;
 pub mod export;
 pub mod preface;
+pub mod public;
 pub mod session;
 pub mod tls;
 pub mod transport;

@@ -5,6 +5,7 @@ use crate::mail::address::Host;
 use crate::mail::dsn::Diagnosis;
 use crate::mail::envelope::Envelope;
 use crate::net::exchange::exchange;
+use crate::net::public::is_public;
 use crate::policy::retry::{self, Next};
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::client::{Fate, Outcome, Request};
@@ -211,7 +212,7 @@ async fn connect(peer: SocketAddr, allow_private: bool) -> Result<TcpStream, Str
     let ends = stream.peer_addr().and_then(|peer| Ok((peer.ip(), stream.local_addr()?.ip())));
     let (there, here): (IpAddr, IpAddr) = ends.map_err(|error| format!("no connection: {error}"))?;
     // What counts is the address that was really connected to.
-    if !allow_private && (!route::is_public(there) || there == here) {
+    if !allow_private && (!is_public(there) || there == here) {
         return Err("not a public address of another host".into());
     }
     // Nagle and delayed acknowledgements cost 40 ms a letter.
