@@ -4,8 +4,8 @@ use super::{Parts, bounce, dice, route, unix_time};
 use crate::mail::address::Host;
 use crate::mail::dsn::Diagnosis;
 use crate::mail::envelope::Envelope;
+use crate::net::dial::dial;
 use crate::net::exchange::exchange;
-use crate::net::public::is_public;
 use crate::policy::retry::{self, Next};
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::client::{Fate, Outcome, Request};
@@ -15,7 +15,6 @@ use crate::system::threads::blocking;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(30);
@@ -179,7 +178,8 @@ enum Visit {
 
 async fn visit(parts: &Parts, job: &Job, request: &Request, ip: IpAddr) -> Visit {
     let peer = SocketAddr::new(ip, parts.config.port);
-    let mut stream = match connect(peer, parts.config.allow_private).await {
+    let (source, private) = (&parts.config.source, parts.config.allow_private);
+    let mut stream = match dial(peer, source, private, CONNECT).await {
         Ok(stream) => stream,
         Err(error) => return Visit::Unreachable(error),
     };
@@ -201,23 +201,6 @@ async fn visit(parts: &Parts, job: &Job, request: &Request, ip: IpAddr) -> Visit
 
 fn nothing_came_of(outcome: &Outcome) -> bool {
     !outcome.dot_sent && outcome.fates.iter().all(|fate| matches!(fate, Fate::Deferred(_)))
-}
-
-async fn connect(peer: SocketAddr, allow_private: bool) -> Result<TcpStream, String> {
-    let stream = match tokio::time::timeout(CONNECT, TcpStream::connect(peer)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(format!("no connection: {error}")),
-        Err(_) => return Err(format!("no connection within {} seconds", CONNECT.as_secs())),
-    };
-    let ends = stream.peer_addr().and_then(|peer| Ok((peer.ip(), stream.local_addr()?.ip())));
-    let (there, here): (IpAddr, IpAddr) = ends.map_err(|error| format!("no connection: {error}"))?;
-    // What counts is the address that was really connected to.
-    if !allow_private && (!is_public(there) || there == here) {
-        return Err("not a public address of another host".into());
-    }
-    // Nagle and delayed acknowledgements cost 40 ms a letter.
-    let _ = stream.set_nodelay(true);
-    Ok(stream)
 }
 
 fn verdicts(outcome: Outcome, host: &Host, ip: IpAddr) -> Vec<Verdict> {
