@@ -1,8 +1,10 @@
 //! Real servers, `openssl s_server`, with certificates and versions that rustls would never offer.
 
 use super::{HOST, Identity, PATIENCE, Secured, TlsError, pki, unverified};
+use crate::net::tls::signature;
 use crate::policy::tls::Demand;
 use rcgen::PKCS_ECDSA_P256_SHA256;
+use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use std::path::Path;
@@ -98,7 +100,6 @@ async fn versions_1_2_and_1_3_are_spoken_and_no_older_one() {
 async fn no_certificate_is_too_odd_for_opportunism_and_what_it_is_worth_is_said() {
     let old = "its certificate is of version 1, which has no names";
     let weak = "its certificate has an RSA key of 1024 bits; 2048 to 8192 can be checked";
-    let strange = "its certificate has a key of a kind that we cannot check";
     let authority = "its certificate is an authority's own, not a host's";
     let unknown = "its certificate is signed by an unknown authority";
     let rows = [
@@ -107,7 +108,6 @@ async fn no_certificate_is_too_odd_for_opportunism_and_what_it_is_worth_is_said(
         (Made::version_1("-newkey ed25519"), old),
         (Made::version_3("-newkey rsa:2048 -sha1"), authority),
         (Made::version_3("-newkey rsa:1024 -sha1"), weak),
-        (Made::version_3("-newkey rsa-pss -pkeyopt rsa_keygen_bits:2048"), strange),
         (Made::version_3("-newkey rsa:2048 -addext basicConstraints=critical,CA:false"), unknown),
     ];
     for (made, why) in rows {
@@ -133,4 +133,28 @@ async fn dane_ee_asks_nothing_of_a_certificate_but_a_key_that_can_be_checked() {
             assert_eq!(outcome == Ok(Identity::Dane("3 1 1".into())), right, "{version}: {outcome:?}");
         }
     }
+}
+
+#[test]
+fn keys_are_told_apart_whose_signatures_nobody_can_check() {
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+    let rows = [
+        ("rsa:1024", Some("its certificate has an RSA key of 1024 bits; 2048 to 8192 can be checked")),
+        ("rsa:2048", None),
+        ("rsa:2049", None),
+        ("ec -pkeyopt ec_paramgen_curve:P-521", None),
+        (
+            "ec -pkeyopt ec_paramgen_curve:secp256k1",
+            Some("its certificate has a key of a kind that we cannot check"),
+        ),
+        ("ed448", Some("its certificate has a key of a kind that we cannot check")),
+        ("rsa-pss", Some("its certificate has a key of a kind that we cannot check")),
+    ];
+    for (key, why) in rows {
+        let certificate = Made::version_3(&format!("-newkey {key}")).certificate();
+        assert_eq!(signature::uncheckable(&certificate, &algorithms).as_deref(), why, "{key}");
+    }
+    let garbage = CertificateDer::from(vec![0x30, 0x03, 1, 2, 3]);
+    let why = signature::uncheckable(&garbage, &algorithms);
+    assert_eq!(why.as_deref(), Some("its certificate cannot be read"));
 }
