@@ -182,6 +182,30 @@ fn cnames_are_as_good_as_the_whole_way() {
 }
 
 #[test]
+fn wildcards_are_as_good_as_the_proof_that_nothing_is_closer() {
+    let wild = "* MX 0 mx\n*.deep A 192.0.2.5\nz.deep TXT hello\n*._tcp.mx TLSA 3 1 1 ".to_owned()
+        + &"07".repeat(32);
+    let wild = wild + "\nmx A 192.0.2.1\nzz TXT last\n*.alias CNAME mx\n*.void CNAME nobody.mx\n";
+    let signed = Signed::start(&[Zone::signed("one.test", &wild), Zone::nsec3("three.test", &wild)]);
+    let both = Both::of(&signed);
+    for zone in ["one.test", "three.test"] {
+        let at = |host: &str| format!("{host}.{zone}");
+        both.route(&at("any"), Ok((mx(&[&at("mx")]), true)));
+        both.route(&at("zzz"), Ok((mx(&[&at("mx")]), true)));
+        both.route(&at("two.labels"), Ok((mx(&[&at("mx")]), true)));
+        both.route(&at("a.deep"), Ok((MailHosts::Implicit, true)));
+        both.route(&at("z.deep"), Ok((MailHosts::NoHosts, true)));
+        both.locate(&at("b.c.deep"), Ok((&["192.0.2.5"], true, None)));
+        both.locate(&at("any.alias"), Ok((&["192.0.2.1"], true, Some(&at("mx")))));
+        both.tlsa(&at("mx"), Ok((&[7], true)));
+        both.tlsa(&at("any"), Ok((&[], true)));
+        // The CNAME comes with the denial of what it leads to, and both want their proof.
+        both.route(&at("any.alias"), Ok((MailHosts::Implicit, true)));
+        both.route(&at("any.void"), Ok((MailHosts::NoDomain, true)));
+    }
+}
+
+#[test]
 fn bogus_answers_are_faults_that_say_so() {
     const BOGUS: &str = "the answer is bogus";
     let zones = [

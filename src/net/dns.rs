@@ -19,6 +19,7 @@ use std::time::Duration;
 
 mod anchors;
 mod oracle;
+mod proofs;
 mod upstream;
 mod validator;
 

@@ -3,11 +3,10 @@
 use super::anchors::Anchors;
 use super::upstream::Upstream;
 use super::validator::{Checked, Validator};
-use super::{Answer, DnsError, TRY};
+use super::{Answer, DnsError, TRY, proofs};
 use crate::config::{self, Dnssec};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
-use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::net::SocketAddr;
@@ -122,7 +121,7 @@ impl Oracle {
             ),
             Oracle::Ourselves(validator) => (
                 validator.upstream(),
-                validator.ask(name, kind).await.map(|checked| Page::checked(name, kind, checked)),
+                validator.ask(name, kind).await.map(|checked| Page::checked(name, checked)),
             ),
         };
         match page {
@@ -154,22 +153,10 @@ impl Page {
         Page { answers, code, denial: proof }
     }
 
-    fn checked(name: &Name, kind: RecordType, Checked { message, unproven }: Checked) -> Page {
-        let denial = denial(name, &message, unproven);
-        let code = message.response_code;
-        let mut answers: Vec<Record> = message.answers.into_iter().take(RECORDS).collect();
-        // What a wildcard was expanded to is as good as the proof that there is nothing closer (RFC 4035 section 5.3.4).
-        let expanded = |record: &Record| match &record.data {
-            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
-                let covers = [kind, RecordType::CNAME].contains(&rrsig.input().type_covered);
-                (covers && rrsig.input().num_labels < record.name.num_labels()).then(|| record.name.clone())
-            }
-            _ => None,
-        };
-        let wild: Vec<Name> = answers.iter().filter_map(expanded).collect();
-        for record in answers.iter_mut().filter(|record| wild.contains(&record.name)) {
-            record.proof = record.proof.min(denial);
-        }
+    fn checked(name: &Name, checked: Checked) -> Page {
+        let (denial, code) = (proofs::denial(name, &checked), checked.message.response_code);
+        let mut answers = proofs::answers(checked.message, denial);
+        answers.truncate(RECORDS);
         Page { answers, code, denial }
     }
 
@@ -189,24 +176,6 @@ impl Page {
         let worst = found().map(|record| record.proof).min().unwrap_or_default();
         (found().map(|record| record.data.clone()).collect(), worst)
     }
-}
-
-/// What a message proves not to be there.
-fn denial(name: &Name, message: &Message, unproven: Option<Proof>) -> Proof {
-    let proves = |record: &Record| {
-        matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3) && record.proof == Proof::Secure
-    };
-    match unproven {
-        Some(Proof::Insecure) => return Proof::Insecure,
-        Some(_) => return Proof::Bogus,
-        None if message.authorities.iter().any(proves) => return Proof::Secure,
-        None => {}
-    }
-    // The crate is content where every record is insecure, even if all of them are of somebody else's zone; but that is
-    // how one would strip a signed zone of its TLSA records.
-    let speaks = |record: &Record| record.name.zone_of(name) && record.proof == Proof::Insecure;
-    let empty = message.authorities.is_empty();
-    if empty || message.authorities.iter().any(speaks) { Proof::Insecure } else { Proof::Bogus }
 }
 
 fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
