@@ -20,17 +20,22 @@ fn dns(table: &str) -> Dns {
     Dns::new(&config::Server::load(&sources).unwrap().dns).unwrap()
 }
 
-/// Both ways to know: by ourselves, and from a resolver on the same machine.
-struct Both {
-    ways: [(&'static str, Dns); 2],
+/// The ways to know: by ourselves, straight from the authority or through a resolver, and from a resolver on the same
+/// machine.
+struct Ways {
+    ways: [(&'static str, Dns); 3],
     _resolver: Resolver,
 }
 
-impl Both {
-    fn of(signed: &Signed) -> Both {
+impl Ways {
+    fn of(signed: &Signed) -> Ways {
         let resolver = signed.resolver();
-        let ways = [("validate", dns(&signed.validate())), ("trust", dns(&resolver.trust()))];
-        Both { ways, _resolver: resolver }
+        let ways = [
+            ("validate", dns(&signed.validate())),
+            ("validate through a resolver", dns(&resolver.validate(signed))),
+            ("trust", dns(&resolver.trust())),
+        ];
+        Ways { ways, _resolver: resolver }
     }
 
     #[track_caller]
@@ -113,44 +118,44 @@ fn secure_answers_and_secure_denials() {
         Zone::nsec3("three.test", &(good() + "own A 192.0.2.3\ntext TXT hello\n")),
         null,
     ]);
-    let both = Both::of(&signed);
+    let ways = Ways::of(&signed);
     for zone in ["one.test", "three.test"] {
         let at = |host: &str| format!("{host}.{zone}");
-        both.route(zone, Ok((mx(&[&at("mx")]), true)));
-        both.route(&at("own"), Ok((MailHosts::Implicit, true)));
-        both.route(&at("text"), Ok((MailHosts::NoHosts, true)));
-        both.route(&at("nobody"), Ok((MailHosts::NoDomain, true)));
-        both.locate(&at("mx"), Ok((BOTH, true, None)));
-        both.locate(&at("own"), Ok((&["192.0.2.3"], true, None)));
-        both.locate(&at("nobody"), Ok((&[], true, None)));
-        both.tlsa(&at("mx"), Ok((&[7], true)));
-        both.tlsa(&at("own"), Ok((&[], true)));
-        both.tlsa(&at("nobody"), Ok((&[], true)));
+        ways.route(zone, Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("own"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("text"), Ok((MailHosts::NoHosts, true)));
+        ways.route(&at("nobody"), Ok((MailHosts::NoDomain, true)));
+        ways.locate(&at("mx"), Ok((BOTH, true, None)));
+        ways.locate(&at("own"), Ok((&["192.0.2.3"], true, None)));
+        ways.locate(&at("nobody"), Ok((&[], true, None)));
+        ways.tlsa(&at("mx"), Ok((&[7], true)));
+        ways.tlsa(&at("own"), Ok((&[], true)));
+        ways.tlsa(&at("nobody"), Ok((&[], true)));
     }
-    both.route("null.test", Ok((MailHosts::NullMx, true)));
-    both.route("nowhere.test", Ok((MailHosts::NoDomain, true)));
+    ways.route("null.test", Ok((MailHosts::NullMx, true)));
+    ways.route("nowhere.test", Ok((MailHosts::NoDomain, true)));
 }
 
 #[test]
 fn insecure_delegations_are_answered_without_a_promise() {
     let signed = Signed::start(&[Zone::unsigned("plain.test", &(good() + "own A 192.0.2.3\n"))]);
-    let both = Both::of(&signed);
-    both.route("plain.test", Ok((mx(&["mx.plain.test"]), false)));
-    both.route("own.plain.test", Ok((MailHosts::Implicit, false)));
-    both.route("nobody.plain.test", Ok((MailHosts::NoDomain, false)));
-    both.locate("mx.plain.test", Ok((BOTH, false, None)));
-    both.locate("nobody.plain.test", Ok((&[], false, None)));
-    both.tlsa("mx.plain.test", Ok((&[7], false)));
-    both.tlsa("own.plain.test", Ok((&[], false)));
+    let ways = Ways::of(&signed);
+    ways.route("plain.test", Ok((mx(&["mx.plain.test"]), false)));
+    ways.route("own.plain.test", Ok((MailHosts::Implicit, false)));
+    ways.route("nobody.plain.test", Ok((MailHosts::NoDomain, false)));
+    ways.locate("mx.plain.test", Ok((BOTH, false, None)));
+    ways.locate("nobody.plain.test", Ok((&[], false, None)));
+    ways.tlsa("mx.plain.test", Ok((&[7], false)));
+    ways.tlsa("own.plain.test", Ok((&[], false)));
 }
 
 #[test]
 fn cnames_are_as_good_as_the_whole_way() {
     let aliases = "here CNAME mx\nthere CNAME mx.three.test.\naway CNAME mx.plain.test.\nnone CNAME nobody\n\
-                   void CNAME nobody.three.test.\nfour CNAME own\nround CNAME go\ngo CNAME round\nown A 192.0.2.3\n\
+                   void CNAME nobody.three.test.\nfour A 192.0.2.6\nfifth CNAME own\nround CNAME go\ngo CNAME round\nown A 192.0.2.3\n\
                    _25._tcp.there CNAME _25._tcp.mx.three.test.\n_25._tcp.away CNAME _25._tcp.mx.plain.test.\n\
-                   _25._tcp.void CNAME tlsa.three.test.\n*._tcp.wild CNAME tlsa\nwild A 192.0.2.4\n\
-                   *._tcp.far CNAME tlsa.three.test.\n_25._tcp.none CNAME nobody\n";
+                   empty A 192.0.2.6\n_25._tcp.empty CNAME nobody.three.test.\n*._tcp.wild CNAME tlsa\nwild A 192.0.2.4\n\
+                   far A 192.0.2.6\n*._tcp.far CNAME nobody.three.test.\n_25._tcp.four CNAME nobody\n";
     let signed = Signed::start(&[
         Zone::signed("one.test", &(good() + aliases + &tlsa_text("tlsa", 9))),
         Zone::nsec3("three.test", &(good() + aliases)),
@@ -159,26 +164,27 @@ fn cnames_are_as_good_as_the_whole_way() {
             &(good() + "back CNAME mx.one.test.\n_25._tcp.back CNAME tlsa.one.test.\n"),
         ),
     ]);
-    let both = Both::of(&signed);
+    let ways = Ways::of(&signed);
     for zone in ["one.test", "three.test"] {
         let at = |host: &str| format!("{host}.{zone}");
-        both.locate(&at("here"), Ok((BOTH, true, Some(&at("mx")))));
-        both.locate(&at("there"), Ok((BOTH, true, Some("mx.three.test"))));
-        both.locate(&at("away"), Ok((BOTH, false, None)));
-        both.locate(&at("none"), Ok((&[], true, Some(&at("nobody")))));
-        both.locate(&at("void"), Ok((&[], true, Some("nobody.three.test"))));
-        both.locate(&at("four"), Ok((&["192.0.2.3"], true, Some(&at("own")))));
-        both.tlsa(&at("there"), Ok((&[7], true)));
-        both.tlsa(&at("away"), Ok((&[7], false)));
-        both.tlsa(&at("void"), Ok((&[], true)));
-        both.tlsa(&at("none"), Ok((&[], true)));
-        both.tlsa(&at("far"), Ok((&[], true)));
+        ways.locate(&at("here"), Ok((BOTH, true, Some(&at("mx")))));
+        ways.locate(&at("there"), Ok((BOTH, true, Some("mx.three.test"))));
+        ways.locate(&at("away"), Ok((BOTH, false, None)));
+        ways.locate(&at("none"), Ok((&[], true, Some(&at("nobody")))));
+        ways.locate(&at("void"), Ok((&[], true, Some("nobody.three.test"))));
+        ways.locate(&at("fifth"), Ok((&["192.0.2.3"], true, Some(&at("own")))));
+        ways.tlsa(&at("there"), Ok((&[7], true)));
+        ways.tlsa(&at("away"), Ok((&[7], false)));
+        ways.tlsa(&at("empty"), Ok((&[], true)));
+        ways.tlsa(&at("own"), Ok((&[], true)));
+        ways.tlsa(&at("four"), Ok((&[], true)));
+        ways.tlsa(&at("far"), Ok((&[], true)));
     }
-    both.tlsa("wild.one.test", Ok((&[9], true)));
-    both.locate("back.plain.test", Ok((BOTH, false, None)));
-    both.tlsa("back.plain.test", Ok((&[9], false)));
-    both.route("here.one.test", Ok((MailHosts::Implicit, true)));
-    both.locate("round.one.test", Err("round.one.test"));
+    ways.tlsa("wild.one.test", Ok((&[9], true)));
+    ways.locate("back.plain.test", Ok((BOTH, false, None)));
+    ways.tlsa("back.plain.test", Ok((&[9], false)));
+    ways.route("here.one.test", Ok((MailHosts::Implicit, true)));
+    ways.locate("round.one.test", Err("round.one.test"));
 }
 
 #[test]
@@ -187,21 +193,21 @@ fn wildcards_are_as_good_as_the_proof_that_nothing_is_closer() {
         + &"07".repeat(32);
     let wild = wild + "\nmx A 192.0.2.1\nzz TXT last\n*.alias CNAME mx\n*.void CNAME nobody.mx\n";
     let signed = Signed::start(&[Zone::signed("one.test", &wild), Zone::nsec3("three.test", &wild)]);
-    let both = Both::of(&signed);
+    let ways = Ways::of(&signed);
     for zone in ["one.test", "three.test"] {
         let at = |host: &str| format!("{host}.{zone}");
-        both.route(&at("any"), Ok((mx(&[&at("mx")]), true)));
-        both.route(&at("zzz"), Ok((mx(&[&at("mx")]), true)));
-        both.route(&at("two.labels"), Ok((mx(&[&at("mx")]), true)));
-        both.route(&at("a.deep"), Ok((MailHosts::Implicit, true)));
-        both.route(&at("z.deep"), Ok((MailHosts::NoHosts, true)));
-        both.locate(&at("b.c.deep"), Ok((&["192.0.2.5"], true, None)));
-        both.locate(&at("any.alias"), Ok((&["192.0.2.1"], true, Some(&at("mx")))));
-        both.tlsa(&at("mx"), Ok((&[7], true)));
-        both.tlsa(&at("any"), Ok((&[], true)));
-        // The CNAME comes with the denial of what it leads to, and both want their proof.
-        both.route(&at("any.alias"), Ok((MailHosts::Implicit, true)));
-        both.route(&at("any.void"), Ok((MailHosts::NoDomain, true)));
+        ways.route(&at("any"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("zzz"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("two.labels"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("a.deep"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("z.deep"), Ok((MailHosts::NoHosts, true)));
+        ways.locate(&at("b.c.deep"), Ok((&["192.0.2.5"], true, None)));
+        ways.locate(&at("any.alias"), Ok((&["192.0.2.1"], true, Some(&at("mx")))));
+        ways.tlsa(&at("mx"), Ok((&[7], true)));
+        ways.tlsa(&at("any"), Ok((&[], true)));
+        // The CNAME comes with the denial of what it leads to, and ways want their proof.
+        ways.route(&at("any.alias"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("any.void"), Ok((MailHosts::NoDomain, true)));
     }
 }
 
@@ -214,38 +220,38 @@ fn bogus_answers_are_faults_that_say_so() {
         ("keyless.test", Fault::WrongDs),
     ];
     let mut signed = Signed::start(&zones.map(|(zone, _)| Zone::signed(zone, &good())));
-    let healthy = Both::of(&signed);
+    let healthy = Ways::of(&signed);
     for (zone, fault) in zones {
         healthy.route(zone, Ok((mx(&[&format!("mx.{zone}")]), true)));
         signed.spoil(zone, fault);
     }
-    let both = Both::of(&signed);
+    let ways = Ways::of(&signed);
     for (zone, _) in zones {
         let at = |host: &str| format!("{host}.{zone}");
-        both.route(zone, Err(BOGUS));
-        both.route(&at("nobody"), Err(BOGUS));
-        both.locate(&at("mx"), Err(BOGUS));
-        both.tlsa(&at("mx"), Err(&format!("delv _25._tcp.mx.{zone} TLSA")));
-        both.tlsa(&at("nobody"), Err(BOGUS));
+        ways.route(zone, Err(BOGUS));
+        ways.route(&at("nobody"), Err(BOGUS));
+        ways.locate(&at("mx"), Err(BOGUS));
+        ways.tlsa(&at("mx"), Err(&format!("delv _25._tcp.mx.{zone} TLSA")));
+        ways.tlsa(&at("nobody"), Err(BOGUS));
     }
 }
 
 #[test]
 fn a_server_that_fails_is_a_fault() {
     let signed = Signed::start(&[Zone::dead("dead.test")]);
-    let both = Both::of(&signed);
-    both.route("dead.test", Err("MX of dead.test"));
-    both.locate("mx.dead.test", Err("of mx.dead.test"));
-    both.tlsa("mx.dead.test", Err("TLSA of _25._tcp.mx.dead.test"));
+    let ways = Ways::of(&signed);
+    ways.route("dead.test", Err("MX of dead.test"));
+    ways.locate("mx.dead.test", Err("of mx.dead.test"));
+    ways.tlsa("mx.dead.test", Err("TLSA of _25._tcp.mx.dead.test"));
 }
 
 #[test]
 fn records_that_change_are_seen_when_they_have_run_out() {
     let mut signed = Signed::start(&[Zone::signed("one.test", &good())]);
-    let both = Both::of(&signed);
-    both.tlsa("mx.one.test", Ok((&[7], true)));
+    let ways = Ways::of(&signed);
+    ways.tlsa("mx.one.test", Ok((&[7], true)));
     signed.set("one.test", &("@ MX 0 mx\nmx A 192.0.2.1\n".to_owned() + &tlsa_text("_25._tcp.mx", 8)));
-    for (way, dns) in &both.ways {
+    for (way, dns) in &ways.ways {
         harness::eventually(way, || {
             let found = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).unwrap();
             (found == Known { value: vec![tlsa(&8)], secure: true }).then_some(())

@@ -218,6 +218,12 @@ impl Resolver {
         self.address
     }
 
+    /// `[dns]` for a server that asks this one and validates all the same.
+    pub fn validate(&self, signed: &Signed) -> String {
+        let anchor = signed.anchor();
+        format!("[dns]\nservers = [\"{}\"]\ndnssec = \"validate\"\nanchors = {anchor:?}\n", self.address)
+    }
+
     /// `[dns]` for a server that believes this one.
     pub fn trust(&self) -> String {
         format!("[dns]\nservers = [\"{}\"]\ndnssec = \"trust\"\n", self.address)
@@ -352,13 +358,13 @@ fn unbound_config(dir: &Path, address: SocketAddr, signed: &Signed) -> String {
         let top = zone.name.trim_end_matches('.').rsplit('.').next().unwrap();
         let _ = writeln!(text, "  local-zone: \"{top}.\" nodefault");
     }
+    text.push_str("remote-control:\n  control-enable: no\n");
+    // Each by itself: an NS record tells no port.
     let server = signed.address;
-    let _ = write!(
-        text,
-        "remote-control:\n  control-enable: no\nstub-zone:\n  name: \".\"\n  stub-addr: {}@{}\n",
-        server.ip(),
-        server.port()
-    );
+    for zone in &signed.zones {
+        let (ip, port) = (server.ip(), server.port());
+        let _ = writeln!(text, "stub-zone:\n  name: \"{}\"\n  stub-addr: {ip}@{port}", zone.name);
+    }
     text
 }
 
