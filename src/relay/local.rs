@@ -2,7 +2,6 @@
 
 mod forged;
 
-use super::outlook::is_due;
 use super::{Parts, bounce};
 use crate::mail::address::Address;
 use crate::mail::dsn::{Diagnosis, Kind};
@@ -19,7 +18,7 @@ pub(super) fn deliver(parts: &Parts, entry: &mut Entry, busy: &[usize], now: i64
     let mut copies: Vec<Copy> = Vec::new();
     let mut changed = false;
     for (index, recipient) in recipients.iter_mut().enumerate() {
-        if !is_due(recipient, now) || busy.contains(&index) {
+        if !recipient.is_due(now) || busy.contains(&index) {
             continue;
         }
         let outcome = match find(parts, entry, &recipient.recipient.address) {

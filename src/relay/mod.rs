@@ -77,7 +77,7 @@ impl Relay {
     /// one entry must not be in two hands.
     pub async fn open(parts: Parts) -> Relay {
         let mut desk = desk::Desk::new(parts);
-        desk.read_queue().await;
+        desk.take_backlog().await;
         let (control, messages) = Control::new();
         Relay { desk, control, messages }
     }
@@ -119,10 +119,10 @@ pub fn accept(parts: &Parts, id: &EntryId) {
     });
     match outcome {
         Ok(Some(entry)) if entry.is_finished() => {}
-        Ok(entry) => parts.fresh.hand_over(id.clone(), entry),
+        Ok(entry) => parts.fresh.hand_over(*id, entry),
         Err(error) => {
             tracing::error!(%id, %error, "the copies here are made again by the relay");
-            parts.fresh.hand_over(id.clone(), None);
+            parts.fresh.hand_over(*id, None);
         }
     }
 }
@@ -131,7 +131,8 @@ impl Parts {
     /// The message of an entry, as a body that can be copied.
     fn message(&self, entry: &Entry) -> Result<Spill, StoreError> {
         let file = self.queue.open_message(&entry.id)?;
-        Ok(Spill::of_file(Arc::clone(&self.room), file, entry.size))
+        Spill::of_file(Arc::clone(&self.room), file, entry.size)
+            .map_err(|error| StoreError::io(format!("{}: reading a queued message", entry.id), error))
     }
 
     /// A recipient was not reached, and nothing says that he never will be: tries again later. Whether his time is over

@@ -3,7 +3,7 @@
 use crate::config;
 use crate::mail::address::Host;
 use crate::policy::retry;
-use crate::queue::{Entry, RecipientState};
+use crate::queue::Entry;
 use crate::smtp::Door;
 
 /// How long an entry that is past one of its marks, and whose turn has not come, is left before it is looked at again.
@@ -88,11 +88,6 @@ impl Ages {
         let mark = if self.warned { deadline } else { late.min(deadline) };
         if mark > now { mark } else { now.saturating_add(AGAIN) }
     }
-}
-
-/// Whether a recipient is to be tried now.
-pub(super) fn is_due(recipient: &RecipientState, now: i64) -> bool {
-    recipient.is_pending() && !recipient.held && recipient.next_attempt <= now
 }
 
 #[cfg(test)]

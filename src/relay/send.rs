@@ -5,7 +5,7 @@ use super::conclude::conclude;
 use super::courier::{self, Courier};
 use super::desk::Ticket;
 use super::hand::{Busy, Hand};
-use super::outlook::{Outlook, is_due};
+use super::outlook::Outlook;
 use super::plan::Plan;
 use super::verdict::Verdict;
 use super::{Parts, dice, is_ours, isolated, unix_time};
@@ -94,7 +94,7 @@ impl Mission {
                 return Carried::nowhere(vec![Verdict::later(reason, None); count], Some(until));
             }
         };
-        let (parts, id) = (parts.clone(), hand.id.clone());
+        let (parts, id) = (parts.clone(), hand.id);
         let work = async move { courier::carry(&parts, &plan, &id, request, courier).await };
         let Some(trip) = isolated(work).await else {
             return Carried { verdicts: None, courier: None, contact: Contact::None, until: None };
@@ -132,7 +132,7 @@ async fn prepare(parts: &Parts, hand: &Arc<Hand>, destination: &Arc<Host>) -> Re
         let Some(entry) = &slot.entry else { return Ok(Prepared::Nothing) };
         let now = unix_time();
         let there = |(index, r): &(usize, &RecipientState)| {
-            is_due(r, now) && r.recipient.address.host() == &*destination && !slot.busy.contains(index)
+            r.is_due(now) && r.recipient.address.host() == &*destination && !slot.busy.contains(index)
         };
         let due = entry.recipients.iter().enumerate().filter(there).take(RECIPIENTS);
         let (places, recipients): (Vec<_>, Vec<_>) = due.map(|(n, r)| (n, r.recipient.clone())).unzip();

@@ -57,10 +57,10 @@ impl<W> Domain<W> {
     }
 
     /// The next letter that still waits here.
-    pub(super) fn pop(&mut self, waits: impl Fn(&EntryId) -> bool) -> Option<EntryId> {
+    pub(super) fn pop(&mut self, waits: impl Fn(EntryId) -> bool) -> Option<EntryId> {
         for waiting in [&mut self.fresh, &mut self.old] {
             while let Some(id) = waiting.pop_front() {
-                if waits(&id) {
+                if waits(id) {
                     return Some(id);
                 }
             }
@@ -71,9 +71,9 @@ impl<W> Domain<W> {
     }
 
     /// Forgets letters that do not wait any more.
-    pub(super) fn retain(&mut self, waits: impl Fn(&EntryId) -> bool) {
-        self.fresh.retain(&waits);
-        self.old.retain(&waits);
+    pub(super) fn retain(&mut self, waits: impl Fn(EntryId) -> bool) {
+        self.fresh.retain(|id| waits(*id));
+        self.old.retain(|id| waits(*id));
     }
 
     pub(super) fn waiting(&self) -> usize {

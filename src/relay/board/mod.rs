@@ -153,7 +153,7 @@ impl<W: Clone, C> Board<W, C> {
         &mut self,
         host: &Arc<Host>,
         answer: Answer<W>,
-        waits: impl Fn(&EntryId, &Arc<Host>) -> bool,
+        waits: impl Fn(EntryId, &Arc<Host>) -> bool,
         now: Now,
     ) -> Option<EntryId> {
         self.asking = self.asking.saturating_sub(1);
@@ -176,7 +176,7 @@ impl<W: Clone, C> Board<W, C> {
     /// The next letter that may set out. What does not wait any more is passed over.
     pub(super) fn next_start(
         &mut self,
-        waits: impl Fn(&EntryId, &Arc<Host>) -> bool,
+        waits: impl Fn(EntryId, &Arc<Host>) -> bool,
         now: Now,
     ) -> Option<Start<W, C>> {
         loop {
@@ -330,7 +330,7 @@ impl<W: Clone, C> Board<W, C> {
     }
 
     /// Forgets letters that do not wait any more.
-    pub(super) fn purge(&mut self, waits: impl Fn(&EntryId, &Arc<Host>) -> bool) {
+    pub(super) fn purge(&mut self, waits: impl Fn(EntryId, &Arc<Host>) -> bool) {
         for (host, domain) in &mut self.domains {
             domain.retain(|id| waits(id, host));
         }

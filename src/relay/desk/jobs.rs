@@ -47,13 +47,13 @@ struct Job {
 impl Jobs {
     pub(super) fn begin(&mut self, order: Order, selection: Selection, answer: Answer, ledger: &Ledger) {
         let one = |word: &Word| match word {
-            Word::Entry(id) => Some(id.clone()),
+            Word::Entry(id) => Some(*id),
             _ => None,
         };
         let named: Option<Vec<EntryId>> = selection.words.iter().map(one).collect();
         let left = match named {
             Some(named) if !named.is_empty() => {
-                named.into_iter().filter(|id| ledger.knows(id)).collect::<Vec<_>>()
+                named.into_iter().filter(|id| ledger.knows(*id)).collect::<Vec<_>>()
             }
             _ => ledger.ids(),
         };
@@ -81,12 +81,12 @@ impl Jobs {
         for (&number, job) in &mut self.jobs {
             let Some(id) = job.left.front() else { continue };
             // What somebody has in hand may be waited for: that takes nobody else's turn.
-            if job.running >= AT_ONCE && !ledger.is_in_hand(id) {
+            if job.running >= AT_ONCE && !ledger.is_in_hand(*id) {
                 continue;
             }
             let Some(id) = job.left.pop_front() else { continue };
             job.running += 1;
-            let hand = ledger.take(&id, None);
+            let hand = ledger.take(id, None);
             let turn = Turn {
                 parts: parts.clone(),
                 order: job.order,
@@ -175,7 +175,7 @@ impl Turn {
         let mut slot = match hand.open(&self.parts) {
             Ok(slot) => slot,
             Err(error) => {
-                self.report.tell(Ordered::fault(&hand.id, error.to_string()));
+                self.report.tell(Ordered::fault(hand.id, error.to_string()));
                 return None;
             }
         };
@@ -193,7 +193,7 @@ impl Turn {
         if changed != *entry
             && let Err(error) = self.parts.queue.record(&changed)
         {
-            self.report.tell(Ordered::fault(&hand.id, error.to_string()));
+            self.report.tell(Ordered::fault(hand.id, error.to_string()));
             return None;
         }
         let meant = changed.recipients.iter().filter(|state| self.selection.covers(&changed, state));
@@ -210,7 +210,7 @@ impl Ordered {
         Ordered { done: Vec::new(), hosts: Vec::new(), outlook: None }
     }
 
-    fn fault(id: &EntryId, fault: String) -> Ordered {
+    fn fault(id: EntryId, fault: String) -> Ordered {
         let done = Done { id: id.to_string(), recipient: String::new(), fault: Some(fault) };
         Ordered { done: vec![done], ..Ordered::nothing() }
     }

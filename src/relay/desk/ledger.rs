@@ -43,21 +43,21 @@ struct InHand {
 
 impl Ledger {
     /// Notes a new entry; says whether it is one.
-    pub(super) fn enter(&mut self, id: &EntryId) -> bool {
-        let new = !self.items.contains_key(id);
+    pub(super) fn enter(&mut self, id: EntryId) -> bool {
+        let new = !self.items.contains_key(&id);
         if new {
-            self.items.insert(id.clone(), Item { mark: NEVER, places: Places::None });
+            self.items.insert(id, Item { mark: NEVER, places: Places::None });
         }
         new
     }
 
-    pub(super) fn knows(&self, id: &EntryId) -> bool {
-        self.items.contains_key(id)
+    pub(super) fn knows(&self, id: EntryId) -> bool {
+        self.items.contains_key(&id)
     }
 
     /// All entries, oldest first.
     pub(super) fn ids(&self) -> Vec<EntryId> {
-        let mut ids: Vec<EntryId> = self.items.keys().cloned().collect();
+        let mut ids: Vec<EntryId> = self.items.keys().copied().collect();
         ids.sort_unstable();
         ids
     }
@@ -65,7 +65,7 @@ impl Ledger {
     /// Keeps an entry as it was handed over, if there is room.
     pub(super) fn warm(&mut self, entry: Box<Entry>) {
         if self.warm.len() < WARM {
-            self.warm.insert(entry.id.clone(), entry);
+            self.warm.insert(entry.id, entry);
         }
     }
 
@@ -75,14 +75,14 @@ impl Ledger {
     }
 
     /// Whether an entry waits for a destination's turn.
-    pub(super) fn waits(&self, id: &EntryId, host: &Arc<Host>) -> bool {
-        let waits = self.items.get(id).is_some_and(|item| item.places.as_slice().contains(host));
-        waits && !self.hands.get(id).is_some_and(|held| held.hosts.contains(host))
+    pub(super) fn waits(&self, id: EntryId, host: &Arc<Host>) -> bool {
+        let waits = self.items.get(&id).is_some_and(|item| item.places.as_slice().contains(host));
+        waits && !self.hands.get(&id).is_some_and(|held| held.hosts.contains(host))
     }
 
     /// The destinations whose turn an entry waits for.
-    pub(super) fn places(&self, id: &EntryId) -> &[Arc<Host>] {
-        self.items.get(id).map_or(&[], |item| item.places.as_slice())
+    pub(super) fn places(&self, id: EntryId) -> &[Arc<Host>] {
+        self.items.get(&id).map_or(&[], |item| item.places.as_slice())
     }
 
     /// The next entry that is to be looked at.
@@ -106,38 +106,38 @@ impl Ledger {
     /// Puts an entry where it belongs from now on.
     pub(super) fn settle<W: Clone, C>(
         &mut self,
-        id: &EntryId,
+        id: EntryId,
         outlook: &Outlook,
         fresh: bool,
         board: &mut Board<W, C>,
         now: Now,
     ) {
-        let Some(item) = self.items.get_mut(id) else { return };
-        self.marks.remove(&(item.mark, id.clone()));
+        let Some(item) = self.items.get_mut(&id) else { return };
+        self.marks.remove(&(item.mark, id));
         if outlook.finished {
-            self.items.remove(id);
-            self.warm.remove(id);
+            self.items.remove(&id);
+            self.warm.remove(&id);
             return;
         }
         let mut places: Vec<Arc<Host>> = outlook.due.iter().map(|host| board.name(host)).collect();
         for host in &places {
             if !item.places.as_slice().contains(host) {
-                board.add(id.clone(), host, fresh, now);
+                board.add(id, host, fresh, now);
             }
         }
-        let busy = self.hands.get(id).map_or(&[][..], |held| &held.hosts);
+        let busy = self.hands.get(&id).map_or(&[][..], |held| &held.hosts);
         places.extend(busy.iter().filter(|host| !outlook.due.contains(host)).cloned());
         *item = Item { mark: outlook.mark, places: Places::from(places) };
         if outlook.mark != NEVER {
-            self.marks.insert((outlook.mark, id.clone()));
+            self.marks.insert((outlook.mark, id));
         }
     }
 
     /// Takes an entry in hand, for a destination or for something else.
-    pub(super) fn take(&mut self, id: &EntryId, host: Option<&Arc<Host>>) -> Arc<Hand> {
+    pub(super) fn take(&mut self, id: EntryId, host: Option<&Arc<Host>>) -> Arc<Hand> {
         let warm = &mut self.warm;
-        let held = self.hands.entry(id.clone()).or_insert_with(|| {
-            let hand = Hand::new(id.clone(), warm.remove(id).map(|entry| *entry));
+        let held = self.hands.entry(id).or_insert_with(|| {
+            let hand = Hand::new(id, warm.remove(&id).map(|entry| *entry));
             InHand { hand, users: 0, hosts: Vec::new() }
         });
         held.users += 1;
@@ -146,23 +146,23 @@ impl Ledger {
     }
 
     /// Gives it back. It does not wait for that destination any more, until it is settled.
-    pub(super) fn give_back(&mut self, id: &EntryId, host: Option<&Arc<Host>>) {
-        let Some(held) = self.hands.get_mut(id) else { return };
+    pub(super) fn give_back(&mut self, id: EntryId, host: Option<&Arc<Host>>) {
+        let Some(held) = self.hands.get_mut(&id) else { return };
         held.users = held.users.saturating_sub(1);
         if let Some(host) = host {
             held.hosts.retain(|other| other != host);
-            if let Some(item) = self.items.get_mut(id) {
+            if let Some(item) = self.items.get_mut(&id) {
                 let left = item.places.as_slice().iter().filter(|other| *other != host).cloned();
                 item.places = Places::from(left.collect::<Vec<_>>());
             }
         }
         if held.users == 0 {
-            self.hands.remove(id);
+            self.hands.remove(&id);
         }
     }
 
-    pub(super) fn is_in_hand(&self, id: &EntryId) -> bool {
-        self.hands.contains_key(id)
+    pub(super) fn is_in_hand(&self, id: EntryId) -> bool {
+        self.hands.contains_key(&id)
     }
 
     /// Whether nothing is in hand.

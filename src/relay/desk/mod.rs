@@ -18,7 +18,7 @@ use super::{Parts, dice, is_ours, isolated, unix_time};
 use crate::mail::address::Host;
 use crate::mail::dsn::Diagnosis;
 use crate::policy::retry;
-use crate::queue::{EntryId, Waiting};
+use crate::queue::{EntryId, Part, Waiting};
 use crate::system::threads::blocking;
 use jobs::Jobs;
 use ledger::Ledger;
@@ -86,38 +86,38 @@ impl Desk {
     }
 
     /// Takes what earlier runs left.
-    pub(super) async fn read_queue(&mut self) {
+    pub(super) async fn take_backlog(&mut self) {
         let parts = self.parts.clone();
         let (backlog, ours) = blocking(move || {
             let backlog = parts.queue.take_backlog();
             // What the store cannot say now, a look at the entry will.
             let mut ours: HashMap<Arc<Host>, bool> = HashMap::new();
-            for (host, ..) in backlog.iter().flat_map(|waiting| &waiting.parts) {
-                if !ours.contains_key(host) {
-                    ours.insert(Arc::clone(host), is_ours(&parts, host).unwrap_or(true));
-                }
+            for part in backlog.iter().flat_map(|waiting| &waiting.parts) {
+                let known = ours.entry(Arc::clone(&part.host));
+                known.or_insert_with_key(|host| is_ours(&parts, host).unwrap_or(true));
             }
             (backlog, ours)
         })
         .await;
         let now = Now::now();
         for waiting in backlog {
-            let here = waiting.parts.iter().any(|(host, ..)| ours.get(host).copied().unwrap_or(true));
-            self.take_old(&waiting, here, now);
+            let to_read = waiting.parts.is_empty();
+            let here = |part: &Part| ours.get(&part.host).copied().unwrap_or(true);
+            self.take_old(&waiting, to_read || waiting.parts.iter().any(here), now);
         }
     }
 
-    fn take_old(&mut self, waiting: &Waiting, here: bool, now: Now) {
-        if !self.ledger.enter(&waiting.id) {
+    fn take_old(&mut self, waiting: &Waiting, to_look: bool, now: Now) {
+        if !self.ledger.enter(waiting.id) {
             return;
         }
-        if here {
-            return self.to_look.push_back(waiting.id.clone());
+        if to_look {
+            return self.to_look.push_back(waiting.id);
         }
         let ages = Ages { arrived: waiting.arrived, warned: waiting.warned };
-        let parts = waiting.parts.iter().map(|(host, next, held)| (&**host, *next, *held));
+        let parts = waiting.parts.iter().map(|part| (&*part.host, part.next_attempt, part.held));
         let outlook = Outlook::plan(ages, parts, &self.parts.config, now.unix);
-        self.ledger.settle(&waiting.id, &outlook, false, &mut self.board, now);
+        self.ledger.settle(waiting.id, &outlook, false, &mut self.board, now);
     }
 
     /// Takes what was handed over, in its order; it comes before what is old.
@@ -125,7 +125,7 @@ impl Desk {
         let now = Now::now();
         let mut unknown = Vec::new();
         for (id, entry) in self.parts.fresh.take() {
-            if !self.ledger.enter(&id) {
+            if !self.ledger.enter(id) {
                 continue;
             }
             let Some(entry) = entry else {
@@ -134,7 +134,7 @@ impl Desk {
             };
             let outlook = Outlook::of(&entry, &self.parts.config, now.unix);
             self.ledger.warm(entry);
-            self.ledger.settle(&id, &outlook, true, &mut self.board, now);
+            self.ledger.settle(id, &outlook, true, &mut self.board, now);
         }
         for id in unknown.into_iter().rev() {
             self.to_look.push_front(id);
@@ -181,15 +181,15 @@ impl Desk {
     }
 
     fn start_look(&mut self, id: EntryId) {
-        if !self.ledger.knows(&id) {
+        if !self.ledger.knows(id) {
             return;
         }
         self.looking += 1;
         let trouble = |host: &Arc<Host>| {
             Some((Arc::clone(host), self.board.trouble(host)?.reason.clone()))
         };
-        let dead = self.ledger.places(&id).iter().filter_map(trouble).collect();
-        let hand = self.ledger.take(&id, None);
+        let dead = self.ledger.places(id).iter().filter_map(trouble).collect();
+        let hand = self.ledger.take(id, None);
         let looked = Looked { events: self.to_us.clone(), id: Some(id) };
         self.tasks.spawn(look(self.parts.clone(), hand, dead, looked));
     }
@@ -222,7 +222,7 @@ impl Desk {
     }
 
     fn start_errand(&mut self, errand: Errand, mission: Mission) {
-        let hand = self.ledger.take(&errand.id, Some(&errand.host));
+        let hand = self.ledger.take(errand.id, Some(&errand.host));
         let ticket = Ticket::new(self.to_us.clone(), errand);
         self.tasks.spawn(send(self.parts.clone(), hand, mission, ticket));
     }
@@ -285,18 +285,18 @@ impl Desk {
                     let _ = self.board.carried(*number, None, super::board::Contact::None, now);
                     self.board.recorded(lane, now);
                 }
-                self.ledger.give_back(&errand.id, Some(&errand.host));
-                self.ledger.settle(&errand.id, &outlook, false, &mut self.board, now);
+                self.ledger.give_back(errand.id, Some(&errand.host));
+                self.ledger.settle(errand.id, &outlook, false, &mut self.board, now);
             }
             Event::Looked(id, outlook) => {
                 self.looking = self.looking.saturating_sub(1);
-                self.ledger.give_back(&id, None);
-                self.ledger.settle(&id, &outlook, false, &mut self.board, now);
+                self.ledger.give_back(id, None);
+                self.ledger.settle(id, &outlook, false, &mut self.board, now);
             }
             Event::Ordered(job, id, ordered) => {
-                self.ledger.give_back(&id, None);
+                self.ledger.give_back(id, None);
                 if let Some(outlook) = &ordered.outlook {
-                    self.ledger.settle(&id, outlook, false, &mut self.board, now);
+                    self.ledger.settle(id, outlook, false, &mut self.board, now);
                 }
                 self.jobs.done(job, ordered, &self.ledger, &mut self.board, now);
             }
@@ -309,7 +309,7 @@ impl Desk {
             Answer::Later { reason, until } => Some(Mission::Later { reason: reason.clone(), until: *until }),
             Answer::Way(..) => None,
         };
-        let waits = |id: &EntryId, host: &Arc<Host>| self.ledger.waits(id, host);
+        let waits = |id: EntryId, host: &Arc<Host>| self.ledger.waits(id, host);
         let told = self.board.answered(&host, answer, waits, now);
         if let (Some(id), Some(excuse)) = (told, excuse) {
             self.start_errand(Errand { id, host, journey: None }, excuse);
