@@ -22,6 +22,7 @@ mod local;
 pub mod orders;
 mod plan;
 mod route;
+pub mod rules;
 mod send;
 pub mod sts;
 #[cfg(test)]

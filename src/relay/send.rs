@@ -1,27 +1,19 @@
 //! One letter to one destination: one transaction for all its recipients there, each one's fate made durable.
 
-use super::{Parts, bounce, dice, route, unix_time};
+use super::plan::{self, Found};
+use super::verdict::Verdict;
+use super::{Parts, bounce, courier, dice, unix_time};
 use crate::mail::address::Host;
 use crate::mail::dsn::Diagnosis;
 use crate::mail::envelope::Envelope;
-use crate::net::dial::dial;
-use crate::net::exchange::exchange;
 use crate::policy::retry::{self, Next};
 use crate::queue::{Entry, EntryId, RecipientState, State};
-use crate::smtp::client::{Fate, Outcome, Request};
-use crate::smtp::reply::Reply;
+use crate::smtp::client::Request;
 use crate::store::StoreError;
 use crate::system::threads::blocking;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How long a connection may take to come about.
-const CONNECT: Duration = Duration::from_secs(30);
-/// How many addresses of a destination are tried in one attempt.
-const ADDRESSES: usize = 6;
-/// How many of one host's: behind a host with many dead addresses stands another one.
-const ADDRESSES_EACH: usize = 3;
 /// The longest pause between two tries to record what became of a letter.
 const RECORD_PAUSE: Duration = Duration::from_secs(60);
 
@@ -43,14 +35,6 @@ pub(super) struct Sent {
     pub(super) next_attempt: Option<i64>,
     /// No server of the destination could be spoken to: there is no use in trying the next letter now.
     pub(super) unreachable: Option<String>,
-}
-
-/// A recipient's fate, with the host that decided it.
-#[derive(Clone, Debug)]
-enum Verdict {
-    Delivered(String),
-    Failed(Diagnosis),
-    Deferred(Diagnosis),
 }
 
 /// The due recipients at a destination, as places in the entry, and what is to be said there.
@@ -76,7 +60,7 @@ pub(super) async fn send(parts: Parts, job: Job) -> Sent {
 pub(super) async fn postpone(parts: Parts, job: Job, why: String) -> Sent {
     match prepare(&parts, &job).await {
         Ok(Some(errand)) => {
-            let verdicts = vec![deferred(why, None); errand.recipients.len()];
+            let verdicts = vec![Verdict::later(why, None); errand.recipients.len()];
             let next_attempt = conclude(parts, job, errand.recipients, verdicts).await;
             Sent { next_attempt, unreachable: None }
         }
@@ -133,92 +117,17 @@ async fn prepare(parts: &Parts, job: &Job) -> Result<Option<Errand>, StoreError>
 /// One verdict per recipient; and why the destination is unreachable, if it is.
 async fn attempt(parts: &Parts, job: &Job, request: Request) -> (Vec<Verdict>, Option<String>) {
     let count = request.envelope.recipients.len();
-    let hosts = match route::find(&parts.dns, &job.destination, &parts.hostname).await {
-        route::Route::Hosts(hosts) => hosts,
-        route::Route::Never(diagnosis) => return (vec![Verdict::Failed(diagnosis); count], None),
-        route::Route::Later(why) => return (vec![deferred(why.clone(), None); count], Some(why)),
-    };
-    // What was said last, by whom if by a server.
-    let (mut why, mut who) = ("no server was found".to_owned(), None);
-    let mut left = ADDRESSES;
-    for host in hosts {
-        if left == 0 {
-            break;
-        }
-        let addresses = match route::addresses(&parts.dns, &host, parts.config.allow_private).await {
-            Ok(addresses) => addresses,
-            Err(error) => {
-                why = error;
-                continue;
+    match plan::find(parts, &job.destination).await {
+        Found::Plan(plan) => {
+            let trip = courier::carry(parts, &plan, &job.id, request, None).await;
+            if let Some(courier) = trip.courier {
+                courier.dismiss().await;
             }
-        };
-        for ip in addresses.into_iter().take(left.min(ADDRESSES_EACH)) {
-            left -= 1;
-            match visit(parts, job, &request, ip).await {
-                Visit::Decided(outcome) => return (verdicts(outcome, &host, ip), None),
-                Visit::Deferred(words) => (why, who) = (words, Some(host.clone())),
-                Visit::Unreachable(words) => why = format!("{host} [{ip}]: {words}"),
-            }
+            (trip.verdicts, trip.unreachable)
         }
+        Found::Never(diagnosis) => (vec![Verdict::Failed(diagnosis); count], None),
+        Found::Later(why) => (vec![Verdict::later(why.clone(), None); count], Some(why)),
     }
-    // One that answers and puts this letter off (greylisting, a full mailbox) may well take the next one.
-    let unreachable = who.is_none().then(|| why.clone());
-    (vec![deferred(why, who.as_ref()); count], unreachable)
-}
-
-/// What came of one server.
-enum Visit {
-    /// It decided about somebody, or has the letter.
-    Decided(Outcome),
-    /// It put everybody off before the letter was sent: another server may take it (RFC 5321 section 5.1).
-    Deferred(String),
-    /// No connection, no greeting, or one that sends us away.
-    Unreachable(String),
-}
-
-async fn visit(parts: &Parts, job: &Job, request: &Request, ip: IpAddr) -> Visit {
-    let peer = SocketAddr::new(ip, parts.config.port);
-    let (source, private) = (&parts.config.source, parts.config.allow_private);
-    let mut stream = match dial(peer, source, private, CONNECT).await {
-        Ok(stream) => stream,
-        Err(error) => return Visit::Unreachable(error),
-    };
-    let mut greeted = false;
-    let open = |_: &str| {
-        greeted = true;
-        let file = parts.queue.open_message(&job.id).map_err(std::io::Error::other)?;
-        Ok(tokio::fs::File::from_std(file))
-    };
-    let outcome = exchange(&mut stream, request.clone(), open).await;
-    match outcome.fates.first() {
-        Some(Fate::Deferred(words)) if nothing_came_of(&outcome) => match greeted {
-            true => Visit::Deferred(words.clone()),
-            false => Visit::Unreachable(words.clone()),
-        },
-        _ => Visit::Decided(outcome),
-    }
-}
-
-fn nothing_came_of(outcome: &Outcome) -> bool {
-    !outcome.dot_sent && outcome.fates.iter().all(|fate| matches!(fate, Fate::Deferred(_)))
-}
-
-fn verdicts(outcome: Outcome, host: &Host, ip: IpAddr) -> Vec<Verdict> {
-    let verdict = |fate| match fate {
-        Fate::Accepted(reply) => Verdict::Delivered(format!("{host} [{ip}]: {reply}")),
-        Fate::Refused(reply) => Verdict::Failed(diagnosis(&reply, host)),
-        Fate::Deferred(why) => deferred(why, Some(host)),
-    };
-    outcome.fates.into_iter().map(verdict).collect()
-}
-
-fn diagnosis(reply: &Reply, host: &Host) -> Diagnosis {
-    let status = reply.enhanced.unwrap_or((5, 0, 0));
-    Diagnosis { status, words: reply.to_string(), host: Some(host.to_string()) }
-}
-
-fn deferred(words: String, host: Option<&Host>) -> Verdict {
-    Verdict::Deferred(Diagnosis { status: (4, 4, 7), words, host: host.map(Host::to_string) })
 }
 
 /// Makes the verdicts durable; comes back only when they are, since what is not recorded is sent again. Says when the
@@ -246,9 +155,9 @@ fn apply(parts: &Parts, shared: &Shared, recipients: Vec<usize>, verdicts: Vec<V
 fn judge(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, verdict: Verdict, now: i64) {
     let to = recipient.recipient.address.clone();
     let outcome = match verdict {
-        Verdict::Delivered(by) => {
-            tracing::info!(id = %entry.id, %to, by, "relayed");
-            recipient.state = State::Delivered { to: by, tls: None };
+        Verdict::Delivered { to: by, tls, .. } => {
+            tracing::info!(id = %entry.id, %to, by, tls, "relayed");
+            recipient.state = State::Delivered { to: by, tls: Some(tls) };
             Ok(())
         }
         Verdict::Failed(diagnosis) => bounce::give_up(parts, entry, recipient, &diagnosis),
