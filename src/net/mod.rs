@@ -4,6 +4,7 @@ pub mod dial;
 pub mod dns;
 pub mod exchange;
 pub mod export;
+pub mod https;
 pub mod preface;
 pub mod public;
 pub mod session;
