@@ -4,7 +4,7 @@ use super::{Parts, bounce, dice, route, unix_time};
 use crate::mail::address::Host;
 use crate::mail::dsn::Diagnosis;
 use crate::mail::envelope::Envelope;
-use crate::net::exchange::exchange;
+use crate::net::session::{Session, Trouble};
 use crate::policy::retry::{self, Next};
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::client::{Fate, Outcome, Request};
@@ -119,7 +119,6 @@ async fn prepare(parts: &Parts, job: &Job) -> Result<Option<Errand>, StoreError>
             return Ok(None);
         }
         let request = Request {
-            helo: parts.hostname.to_string(),
             envelope: Envelope { sender: entry.envelope.sender.clone(), recipients },
             size: entry.size,
             eight_bit: entry.eight_bit,
@@ -178,22 +177,29 @@ enum Visit {
 
 async fn visit(parts: &Parts, job: &Job, request: &Request, ip: IpAddr) -> Visit {
     let peer = SocketAddr::new(ip, parts.config.port);
-    let mut stream = match connect(peer, parts.config.allow_private).await {
+    let stream = match connect(peer, parts.config.allow_private).await {
         Ok(stream) => stream,
         Err(error) => return Visit::Unreachable(error),
     };
-    let mut greeted = false;
+    let helo = parts.hostname.to_string();
+    let mut session = match Session::open_clear(stream, &helo, Duration::MAX).await {
+        Ok(session) => session,
+        Err(trouble @ Trouble::Refused(_)) => {
+            let count = request.envelope.recipients.len();
+            return Visit::Decided(Outcome::for_all(count, trouble.fate()));
+        }
+        Err(Trouble::Deferred(why) | Trouble::NoTls(why) | Trouble::Handshake(why)) => {
+            return Visit::Unreachable(why);
+        }
+    };
     let open = |_: &str| {
-        greeted = true;
         let file = parts.queue.open_message(&job.id).map_err(std::io::Error::other)?;
         Ok(tokio::fs::File::from_std(file))
     };
-    let outcome = exchange(&mut stream, request.clone(), open).await;
+    let outcome = session.send_made(request.clone(), open).await;
+    session.quit().await;
     match outcome.fates.first() {
-        Some(Fate::Deferred(words)) if nothing_came_of(&outcome) => match greeted {
-            true => Visit::Deferred(words.clone()),
-            false => Visit::Unreachable(words.clone()),
-        },
+        Some(Fate::Deferred(words)) if nothing_came_of(&outcome) => Visit::Deferred(words.clone()),
         _ => Visit::Decided(outcome),
     }
 }
