@@ -4,7 +4,7 @@ mod forged;
 
 use super::{Parts, bounce};
 use crate::mail::address::Address;
-use crate::mail::dsn::Diagnosis;
+use crate::mail::dsn::{Diagnosis, Kind};
 use crate::mail::trace;
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::Door;
@@ -41,13 +41,22 @@ pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
         for &index in &copy.recipients {
             let Some(recipient) = recipients.get_mut(index) else { continue };
             match &outcome {
-                Ok(()) => recipient.state = State::Delivered { to: copy.mailbox.label.clone(), tls: None },
+                Ok(()) => delivered(parts, entry, recipient, &copy.mailbox.label, now),
                 Err(error) => put_off(parts, entry, recipient, error, now),
             }
         }
     }
     entry.recipients = recipients;
     changed
+}
+
+/// Where the sender wanted to hear of it, he does before the state can say so; else the copy is found again.
+fn delivered(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, label: &str, now: i64) {
+    let words = format!("it is in {label}");
+    match bounce::confirm(parts, entry, recipient, Kind::Delivered, words) {
+        Ok(()) => recipient.state = State::Delivered { to: label.to_owned(), tls: None },
+        Err(error) => put_off(parts, entry, recipient, &error, now),
+    }
 }
 
 enum Place {
