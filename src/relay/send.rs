@@ -103,7 +103,6 @@ async fn prepare(parts: &Parts, job: &Job) -> Result<Option<Errand>, StoreError>
             return Ok(None);
         }
         let request = Request {
-            helo: parts.hostname.to_string(),
             envelope: Envelope { sender: entry.envelope.sender.clone(), recipients },
             size: entry.size,
             eight_bit: entry.eight_bit,

@@ -79,3 +79,28 @@ fn system_or_own(system: Vec<CertificateDer<'static>>) -> RootCertStore {
     }
     store
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs::default_provider;
+
+    fn certificate() -> CertificateDer<'static> {
+        rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.der().clone()
+    }
+
+    #[test]
+    fn where_the_system_has_no_authorities_those_of_the_program_are_used() {
+        let own = webpki_roots::TLS_SERVER_ROOTS.len();
+        assert!(own > 50);
+        assert_eq!(system_or_own(Vec::new()).len(), own);
+        assert_eq!(system_or_own(vec![CertificateDer::from(vec![1, 2, 3])]).len(), own);
+        assert_eq!(system_or_own(vec![certificate()]).len(), 1, "the system's alone");
+        assert_eq!(system_or_own(vec![certificate(), CertificateDer::from(vec![1])]).len(), 1);
+    }
+
+    #[test]
+    fn without_a_file_there_are_authorities_on_any_system() {
+        assert!(Authorities::load(None, &Arc::new(default_provider())).is_ok());
+    }
+}

@@ -50,7 +50,12 @@ pub(super) fn certificate_flaw(error: &Error) -> String {
             "its certificate is not meant for servers".into()
         }
         Flaw::BadEncoding => "its certificate is malformed".into(),
-        Flaw::Other(other) => format!("its certificate will not do: {:?}", other.0),
+        // The library names these only so.
+        Flaw::Other(other) => match format!("{:?}", other.0).as_str() {
+            "CaUsedAsEndEntity" => "its certificate is an authority's own, not a host's".into(),
+            "UnsupportedCertVersion" => "its certificate is of version 1, which has no names".into(),
+            other => format!("its certificate will not do: {other}"),
+        },
         other => format!("its certificate will not do: {other:?}"),
     })
 }

@@ -5,8 +5,8 @@ use crate::policy::tls::Tlsa;
 use crate::policy::x509::Certificate;
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose, SignatureAlgorithm, date_time_ymd,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SignatureAlgorithm, date_time_ymd,
 };
 use rustls::crypto::aws_lc_rs::{default_provider, sign::any_supported_type};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -29,8 +29,10 @@ pub(super) struct Pki {
 /// What a server shows: the chain, the host's own certificate first, and a key.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
-    pub(super) chain: Vec<CertificateDer<'static>>,
+    chain: Vec<CertificateDer<'static>>,
     key: Arc<CertifiedKey>,
+    /// The key, PKCS#8.
+    secret: Vec<u8>,
     versions: Vec<&'static SupportedProtocolVersion>,
 }
 
@@ -100,13 +102,22 @@ impl Pki {
 impl Shown {
     fn new(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Shown {
         let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        let key = Arc::new(CertifiedKey::new(chain.clone(), any_supported_type(&der).unwrap()));
-        Shown { chain, key, versions: vec![&TLS12, &TLS13] }
+        let certified = Arc::new(CertifiedKey::new(chain.clone(), any_supported_type(&der).unwrap()));
+        Shown { chain, key: certified, secret: key.serialize_der(), versions: vec![&TLS12, &TLS13] }
     }
 
     /// The host's own certificate.
     pub(super) fn certificate(&self) -> &CertificateDer<'static> {
         &self.chain[0]
+    }
+
+    /// A certificate that this host signs as though it were an authority.
+    pub(super) fn issues(&self, names: &[&str]) -> Shown {
+        let issuer = Issuer::new(params(&[]), KeyPair::try_from(self.secret.as_slice()).unwrap());
+        let key = KeyPair::generate().unwrap();
+        let own = params(names).signed_by(&key, &issuer).unwrap();
+        let chain = [vec![own.der().clone()], self.chain.clone()].concat();
+        Shown::new(chain, &key)
     }
 
     /// Without the certificates of authorities.
