@@ -21,8 +21,6 @@ pub(crate) mod tests;
 
 /// The port of HTTPS.
 const PORT: u16 = 443;
-/// How long all of it may take (RFC 8461 section 3.3).
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How long one address may take to answer: the next one may be alive.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How many addresses of a host are tried.
@@ -61,19 +59,24 @@ pub struct Https {
 }
 
 impl Https {
-    /// Fetches `https://host/path` (`path` begins with a slash), within a minute. The certificate must be right for
-    /// the host. Only a 200 is an answer; redirects are not followed, and a body longer than `limit` octets is none.
-    pub async fn get(&self, host: &Domain, path: &str, limit: usize) -> Result<Document, HttpsError> {
+    /// Fetches `https://host/path` (`path` begins with a slash), all within `patience`. The certificate must be right
+    /// for the host. Only a 200 is an answer; redirects are not followed, and a body longer than `limit` octets is none.
+    pub async fn get(
+        &self,
+        host: &Domain,
+        path: &str,
+        limit: usize,
+        patience: Duration,
+    ) -> Result<Document, HttpsError> {
         let fetched = async {
             let stream = self.connect(host).await?;
             let demand = Demand::Verified;
-            let secured = self.tls.handshake(stream, &[host.as_str()], &demand, PATIENCE).await;
+            let secured = self.tls.handshake(stream, &[host.as_str()], &demand, patience).await;
             let (stream, _) = secured.map_err(|error| fault(host, error))?;
             self.exchange(stream, host, path, limit).await
         };
-        let seconds = PATIENCE.as_secs();
-        let late = |_| Err(fault(host, format!("not fetched within {seconds} seconds")));
-        tokio::time::timeout(PATIENCE, fetched).await.unwrap_or_else(late)
+        let late = |_| Err(fault(host, format!("not fetched within {patience:?}")));
+        tokio::time::timeout(patience, fetched).await.unwrap_or_else(late)
     }
 
     async fn connect(&self, host: &Domain) -> Result<TcpStream, HttpsError> {

@@ -26,6 +26,8 @@ const PAUSE: u64 = 5 * 60;
 /// When a policy that is used is fetched again although its id is the same, in seconds (section 3.3): whoever can keep
 /// us from fetching then has to do so for all of its time.
 const REFRESH: u64 = 24 * 3600;
+/// How long a fetch may take (section 3.3).
+const FETCH: Duration = Duration::from_secs(60);
 /// The largest policy file, in octets (section 3.3).
 const POLICY: usize = 64 << 10;
 /// How many domains are known in memory.
@@ -43,6 +45,7 @@ pub struct StsCache {
 struct Inner {
     https: Https,
     shelf: Shelf,
+    patience: Duration,
     seats: Mutex<HashMap<Domain, Arc<Seat>>>,
     fetches: Semaphore,
 }
@@ -81,15 +84,12 @@ impl StsCache {
             source: config.source.clone(),
             allow_private: config.allow_private,
         };
-        let shelf = Shelf::open(state_dir.join("mta-sts"));
-        StsCache {
-            inner: Arc::new(Inner {
-                https,
-                shelf,
-                seats: Mutex::default(),
-                fetches: Semaphore::new(FETCHES),
-            }),
-        }
+        StsCache::new(https, Shelf::open(state_dir.join("mta-sts")), PATIENCE)
+    }
+
+    fn new(https: Https, shelf: Shelf, patience: Duration) -> StsCache {
+        let (seats, fetches) = (Mutex::default(), Semaphore::new(FETCHES));
+        StsCache { inner: Arc::new(Inner { https, shelf, patience, seats, fetches }) }
     }
 
     /// The policy that is in force for a domain at `now` (Unix seconds); none if it has none, or none that could ever be
@@ -98,7 +98,7 @@ impl StsCache {
     pub async fn policy(&self, domain: &Domain, now: i64) -> Option<Policy> {
         let seat = self.seat(domain).await;
         self.correct(domain, &seat, now).await;
-        if tokio::time::timeout(PATIENCE, self.renew(domain, &seat, now)).await.is_err() {
+        if tokio::time::timeout(self.inner.patience, self.renew(domain, &seat, now)).await.is_err() {
             tracing::warn!(%domain, "MTA-STS: what is published is slow to come; going on with what is known");
         }
         let state = seat.lock();
@@ -186,7 +186,7 @@ impl StsCache {
     async fn download(&self, domain: &Domain) -> Result<Policy, HttpsError> {
         let host =
             Domain::parse(&format!("mta-sts.{domain}")).map_err(|error| HttpsError(error.to_string()))?;
-        let document = self.inner.https.get(&host, "/.well-known/mta-sts.txt", POLICY).await?;
+        let document = self.inner.https.get(&host, "/.well-known/mta-sts.txt", POLICY, FETCH).await?;
         if document.media_type != "text/plain" {
             let found = document.media_type.escape_default();
             return Err(HttpsError(format!("{host}: it sends no text/plain but \"{found}\"")));
