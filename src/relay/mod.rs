@@ -31,6 +31,7 @@ pub mod orders;
 mod outlook;
 mod plan;
 mod route;
+pub mod rules;
 mod send;
 pub mod sts;
 #[cfg(test)]

@@ -115,7 +115,7 @@ impl House {
             store: Store::open(&root, &state, "/+").unwrap(),
             dns: authority.dns.clone(),
             tls: tls.clone(),
-            sts: StsCache::open(&state, authority.dns.clone(), tls, true),
+            sts: StsCache::open(&state, authority.dns.clone(), tls, &config),
             room: SpillRoom::open(&state.join("spill"), 1 << 18, 1 << 20).unwrap(),
             config,
             hostname: "mx.our.test".into(),
