@@ -56,7 +56,7 @@ impl Scene {
             room: SpillRoom::open(&state.join("spill"), 1 << 18, 1 << 20).unwrap(),
             config,
             hostname: "mx.our.test".into(),
-            wake: Arc::default(),
+            fresh: Arc::default(),
         };
         let (letter, size) = commit(&parts, text);
         Scene { parts, letter, size, dir }
@@ -81,7 +81,6 @@ impl Scene {
         };
         let recipient = |local: &str| Recipient::new(Address::parse(&format!("{local}@there.test")).unwrap());
         let request = Request {
-            helo: self.parts.hostname.to_string(),
             envelope: Envelope { sender: sender(), recipients: vec![recipient("a"), recipient("b")] },
             size: self.size,
             eight_bit: false,
