@@ -26,6 +26,8 @@ pub(super) struct Approach<'a> {
     plan: &'a Plan,
     host: &'a Host,
     addresses: Vec<IpAddr>,
+    /// What its certificate may name; the first one is its SNI.
+    names: Vec<String>,
     sts: Sts,
     demand: Demand,
     login: Option<Login>,
@@ -51,7 +53,8 @@ impl<'a> Approach<'a> {
             Host::Literal(ip) => Located { addresses: vec![*ip], secure: false, alias: None },
             Host::Domain(name) => parts.dns.locate(name).await.map_err(|error| say(error.to_string()))?,
         };
-        let dane = dane(parts, plan, host, &located).await.map_err(say)?;
+        let (base, dane) = dane(parts, plan, host, &located).await.map_err(say)?;
+        let names = names(host, base);
         // The owner named his relay himself, wherever it stands.
         let private = parts.config.allow_private || plan.via.is_some();
         let addresses = route::to_be_tried(located.addresses, private).map_err(say)?;
@@ -67,7 +70,7 @@ impl<'a> Approach<'a> {
             Demand::Clear | Demand::Opportunistic if implicit_tls(plan) => Demand::Encrypted,
             demand => demand,
         };
-        Ok(Approach { parts, plan, host, addresses, sts, demand, login })
+        Ok(Approach { parts, plan, host, addresses, names, sts, demand, login })
     }
 
     /// The addresses to be tried, in order.
@@ -82,7 +85,7 @@ impl<'a> Approach<'a> {
                 // Who may speak in clear may do so all the more where TLS is broken (RFC 7435).
                 (self.connect(ip, &Demand::Clear).await, Some(format!("TLS failed: {why}")))
             }
-            opened => (opened, (self.demand == Demand::Clear).then(|| "relay.tls says off".to_owned())),
+            opened => (opened, (self.demand == Demand::Clear).then(|| "relay.tls is off".to_owned())),
         };
         let session = opened.map_err(|trouble| self.closed(ip, trouble))?;
         self.test(ip, session.protection());
@@ -95,13 +98,10 @@ impl<'a> Approach<'a> {
         let peer = SocketAddr::new(ip, self.plan.port);
         let private = config.allow_private || self.plan.via.is_some();
         let stream = dial(peer, &config.source, private, CONNECT).await.map_err(Trouble::Deferred)?;
-        let host = match self.host {
-            Host::Domain(name) => name.to_string(),
-            Host::Literal(ip) => ip.to_string(),
-        };
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
         let opening = Opening {
             helo: &self.parts.hostname,
-            host: &host,
+            names: &names,
             demand,
             implicit_tls: implicit_tls(self.plan),
             tls: &self.parts.tls,
@@ -151,7 +151,7 @@ impl<'a> Approach<'a> {
         let Sts::Testing { named } = self.sts else { return };
         let found = match protection {
             _ if !named => "it does not name this host",
-            Protection::Clear => "there is no TLS",
+            Protection::Clear(_) => "there is no TLS",
             Protection::Tls(secured) => match &secured.identity {
                 Identity::Unverified(why) => why,
                 Identity::Verified | Identity::Dane(_) => return,
@@ -166,16 +166,30 @@ fn implicit_tls(plan: &Plan) -> bool {
     plan.via.as_ref().is_some_and(Via::has_implicit_tls)
 }
 
-/// What DNSSEC says of the host's TLSA records. They are asked for only where the way to the host is secure (RFC 7672
-/// section 2.2): first those of the name that secure aliases lead to, then its own. An error is no answer: whoever can
-/// suppress one must not get the letter by that.
-async fn dane(parts: &Parts, plan: &Plan, host: &Host, located: &Located) -> Result<Dane, String> {
-    let Host::Domain(name) = host else { return Ok(Dane::Absent) };
+/// The name that the TLSA records stand at comes first (RFC 7672 section 3.2.3 has it in SNI).
+fn names(host: &Host, base: Option<&Domain>) -> Vec<String> {
+    let own = match host {
+        Host::Domain(name) => name.to_string(),
+        Host::Literal(ip) => ip.to_string(),
+    };
+    let base = base.map(Domain::to_string).filter(|base| *base != own);
+    base.into_iter().chain([own]).collect()
+}
+
+/// What DNSSEC says of the host's TLSA records, and at which name they stand. They are asked for only where the way to
+/// the host is secure (RFC 7672 section 2.2): first those of the name that secure aliases lead to, then its own. An error
+/// is no answer: whoever can suppress one must not get the letter by that.
+async fn dane<'a>(
+    parts: &Parts,
+    plan: &Plan,
+    host: &'a Host,
+    located: &'a Located,
+) -> Result<(Option<&'a Domain>, Dane), String> {
+    let Host::Domain(name) = host else { return Ok((None, Dane::Absent)) };
     if !plan.secure || !located.secure || plan.level == TlsLevel::Off {
-        return Ok(Dane::Absent);
+        return Ok((None, Dane::Absent));
     }
-    let names: Vec<&Domain> = located.alias.iter().chain([name]).collect();
-    for name in names {
+    for name in located.alias.iter().chain([name]) {
         let known = parts.dns.tlsa(name, plan.port).await.map_err(|error| {
             format!(
                 "what its TLSA records demand (DANE) cannot be found out, so it gets nothing now: {error}"
@@ -183,8 +197,8 @@ async fn dane(parts: &Parts, plan: &Plan, host: &Host, located: &Located) -> Res
         })?;
         let dane = tls::dane_of(known.value, known.secure);
         if dane != Dane::Absent {
-            return Ok(dane);
+            return Ok((Some(name), dane));
         }
     }
-    Ok(Dane::Absent)
+    Ok((None, Dane::Absent))
 }

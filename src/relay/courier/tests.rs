@@ -81,7 +81,6 @@ impl Scene {
         };
         let recipient = |local: &str| Recipient::new(Address::parse(&format!("{local}@there.test")).unwrap());
         let request = Request {
-            helo: self.parts.hostname.to_string(),
             envelope: Envelope { sender: sender(), recipients: vec![recipient("a"), recipient("b")] },
             size: self.size,
             eight_bit: false,

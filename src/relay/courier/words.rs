@@ -49,10 +49,10 @@ pub(super) fn of(diagnosis: &Diagnosis) -> String {
     }
 }
 
-/// What protects a connection; `unasked` is why there is no TLS where none was asked for.
+/// What protects a connection; `unasked` is why TLS was not asked for, where it was not.
 pub(super) fn protection(protection: &Protection, unasked: Option<&str>) -> String {
     match protection {
-        Protection::Clear => format!("clear: {}", unasked.unwrap_or("STARTTLS is not offered")),
+        Protection::Clear(why) => format!("clear: {}", unasked.unwrap_or(why)),
         Protection::Tls(Secured { version, cipher, identity }) => match identity {
             Identity::Dane(record) => format!("{version} {cipher}, DANE {record}"),
             Identity::Verified => format!("{version} {cipher}, verified"),

@@ -97,7 +97,11 @@ impl Names {
             let here: Vec<&RData> =
                 self.records.iter().filter(|(owner, _)| *owner == wanted).map(|(_, data)| data).collect();
             exists |= !here.is_empty();
-            let (kind, alias) = (query.query_type(), here.iter().find_map(|data| data.as_cname()));
+            let kind = query.query_type();
+            let alias = here.iter().find_map(|data| match data {
+                RData::CNAME(alias) => Some(alias),
+                _ => None,
+            });
             let fits = |data: &&&RData| data.record_type() == kind || data.record_type() == RecordType::CNAME;
             answer.add_answers(
                 here.iter().filter(fits).map(|data| Record::from_rdata(wanted.clone(), 60, (**data).clone())),

@@ -19,8 +19,9 @@ async fn the_next_letter_goes_over_the_same_connection() {
     }
     assert_eq!((server.connections(), server.letters()), (1, 3));
     courier.unwrap().dismiss().await;
+    server.hears("QUIT").await;
     let hellos = server.lines().iter().filter(|line| line.starts_with("EHLO")).count();
-    assert_eq!((hellos, server.lines().last().unwrap().as_str()), (1, "QUIT"));
+    assert_eq!(hellos, 1);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Strangers' servers on loopback, each of which plays a part.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -26,7 +27,6 @@ pub(super) struct Server {
 #[derive(Clone)]
 enum Tls {
     Offered(TlsAcceptor),
-    AtOnce(TlsAcceptor),
     /// STARTTLS is answered with 220, and the handshake with this.
     Garbage,
 }
@@ -67,10 +67,6 @@ impl Server {
         Server { tls: Some(Tls::Offered(certificate.acceptor.clone())), ..self.offers("STARTTLS") }
     }
 
-    pub(super) fn tls(self, certificate: &Certificate) -> Server {
-        Server { tls: Some(Tls::AtOnce(certificate.acceptor.clone())), ..self }
-    }
-
     pub(super) fn garbage(self) -> Server {
         Server { tls: Some(Tls::Garbage), ..self.offers("STARTTLS") }
     }
@@ -96,20 +92,26 @@ impl Server {
         self.seen.lock().unwrap().letters.last().unwrap().clone()
     }
 
+    /// Waits until a command has come.
+    pub(super) async fn hears(&self, command: &str) {
+        let heard = async {
+            while !self.lines().iter().any(|line| line == command) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), heard).await.expect(command);
+    }
+
     async fn serve(mut self, tcp: TcpStream, client: SocketAddr) -> io::Result<()> {
         self.seen.lock().unwrap().clients.push(client.ip());
         if self.answers.iter().chain(&self.later).any(|(_, answer)| *answer == "RESET") {
             rustix::net::sockopt::set_socket_linger(&tcp, Some(Duration::ZERO))?;
         }
-        let stream: Box<dyn Duplex> = match &self.tls {
-            Some(Tls::AtOnce(acceptor)) => Box::new(acceptor.accept(tcp).await?),
-            _ => Box::new(tcp),
-        };
-        let mut line: Line = BufReader::new(stream);
+        let mut line: Line = BufReader::new(Box::new(tcp));
         if !self.answer(&mut line, "", "220 fake ESMTP").await? {
             return Ok(());
         }
-        let mut command = String::new();
+        let (mut command, mut sender, mut recipients) = (String::new(), false, 0);
         while read(&mut line, &mut command).await? {
             self.seen.lock().unwrap().lines.push(command.clone());
             let verb = command.split([' ', ':']).next().unwrap_or_default();
@@ -120,6 +122,8 @@ impl Server {
                     line = self.secure(line).await?;
                     continue;
                 }
+                "RCPT" if !sender => "503 5.5.1 no sender".into(),
+                "DATA" if recipients == 0 => "554 5.5.1 no recipients".into(),
                 "DATA" => "354 go on".into(),
                 "QUIT" => return Ok(()),
                 _ => "250 2.0.0 fine".into(),
@@ -127,7 +131,13 @@ impl Server {
             if !self.answer(&mut line, &command, &usual).await? {
                 return Ok(());
             }
-            if verb == "DATA" && self.answer_to("DATA").is_none_or(|answer| answer.starts_with("354")) {
+            let said = self.answer_to(&command).unwrap_or(&usual);
+            match verb {
+                "MAIL" => (sender, recipients) = (said.starts_with('2'), 0),
+                "RCPT" if said.starts_with('2') => recipients += 1,
+                _ => {}
+            }
+            if said.starts_with("354") {
                 self.take(&mut line).await?;
                 if !self.answer(&mut line, ".", "250 2.0.0 taken").await? {
                     return Ok(());
@@ -235,8 +245,12 @@ pub(super) struct Certificate {
 }
 
 impl Authority {
+    /// No two have the same name: one that had would be taken for the other.
     pub(super) fn new() -> Authority {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let name = format!("authority {}", COUNT.fetch_add(1, Ordering::Relaxed));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
