@@ -2,7 +2,6 @@
 
 pub mod dial;
 pub mod dns;
-pub mod exchange;
 pub mod export;
 pub mod https;
 pub mod preface;
