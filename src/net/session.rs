@@ -31,8 +31,9 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 pub struct Opening<'a> {
     /// What we call ourselves in EHLO.
     pub helo: &'a str,
-    /// The host's name: SNI, and what its certificate must name.
-    pub host: &'a str,
+    /// The host's name, which goes into SNI and which its certificate must have; behind it those that a certificate under
+    /// DANE may have instead.
+    pub names: &'a [&'a str],
     /// How the connection must be protected.
     pub demand: &'a Demand,
     /// Whether TLS begins at once (port 465) rather than by STARTTLS.
@@ -195,7 +196,7 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         return Err(Trouble::Handshake("the connection is under TLS already".into()));
     };
     let patience = opening.patience.min(HANDSHAKE);
-    let hands = opening.tls.handshake(stream, opening.host, opening.demand, patience).await;
+    let hands = opening.tls.handshake(stream, opening.names, opening.demand, patience).await;
     let (stream, secured) = hands.map_err(|error| Trouble::Handshake(error.to_string()))?;
     Ok((Line::Tls(Box::new(stream)), secured))
 }

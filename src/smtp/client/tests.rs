@@ -1,3 +1,6 @@
+mod opening;
+mod several;
+
 use super::*;
 use crate::mail::address::Address;
 use crate::mail::envelope::{Notify, Recipient, Ret, ReversePath, Sender};
