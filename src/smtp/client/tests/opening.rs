@@ -121,6 +121,26 @@ fn what_was_said_before_tls_is_forgotten() {
 }
 
 #[test]
+fn a_server_that_will_not_do_without_tls_puts_the_letter_off() {
+    let send = |privacy, said: &[&str], answer| {
+        let said = [&["220 mx\r\n", OFFERS_TLS], said, &[answer, "503 2\r\n503 3\r\n"]].concat();
+        let (mut client, mut said) = (Client::new(private(privacy)), said.into_iter());
+        let (_, mut outcomes) = talk(&mut client, vec![request(&["a@b.example"])], |client| {
+            client.feed(said.next().unwrap().as_bytes());
+        });
+        outcomes.remove(0).unwrap().fates.remove(0)
+    };
+    let answer = "530 5.7.0 Must issue a STARTTLS command first\r\n";
+    assert!(
+        deferred(&send(Privacy::IfOffered, &["454 no key\r\n"], answer)).contains("MAIL FROM: 530 5.7.0")
+    );
+    assert!(deferred(&send(Privacy::Unasked, &[], answer)).contains("MAIL FROM: 530 5.7.0"));
+    assert_eq!(refused(&send(Privacy::Unasked, &[], "530 5.7.1 log in first\r\n")).code, 530);
+    let under_tls = ["220 go\r\n", "250-mx\r\n250 PIPELINING\r\n"];
+    assert_eq!(refused(&send(Privacy::Demanded, &under_tls, answer)).code, 530);
+}
+
+#[test]
 fn refused_greetings_are_the_server_s_last_word() {
     for (said, code) in [
         (&["554 5.7.1 not you\r\n"][..], 554),
