@@ -142,19 +142,6 @@ fn an_answer_to_what_was_not_asked_yet_is_none() {
     );
 }
 
-#[test]
-fn letters_that_are_all_ascii_go_to_domains_that_are_not() {
-    let mut letter = request(&["me@bücher.example"]);
-    // Who submits it has to say SMTPUTF8 for such an address.
-    letter.envelope.sender.smtputf8 = true;
-    let (wrote, outcome) = play(
-        letter,
-        &["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n", "250 1\r\n250 2\r\n354 go\r\n", "250 ok\r\n"],
-    );
-    assert!(wrote.contains("MAIL FROM:<me@here.example>\nRCPT TO:<me@xn--bcher-kva.example>\n"), "{wrote}");
-    assert!(accepted(&outcome.fates[0]));
-}
-
 proptest! {
     #[test]
     fn sessions_may_be_cut_anywhere(cut in 1usize..40) {
