@@ -61,6 +61,11 @@ impl Upstream {
         &self.0.servers
     }
 
+    /// What was said is asked anew.
+    pub(super) fn forget(&self) {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// One question; the denials are `Ok`, and every other code is an error.
     pub(super) async fn ask(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
         self.send(request).first_answer().await
