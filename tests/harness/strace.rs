@@ -25,13 +25,11 @@ impl Strace {
     }
 
     /// `kill_at`, of the calls that touch the file `on`.
-    #[allow(dead_code)] // Not every test that has this harness needs it.
     pub fn kill_at_file(pid: u32, call: &str, on: &Path, n: usize) -> Strace {
         Strace::attach_to(pid, call, &format!("signal=KILL:when={n}"), Some(on), None)
     }
 
     /// `fail_at`, of the calls that touch the file `on`.
-    #[allow(dead_code)]
     pub fn fail_at_file(pid: u32, call: &str, error: &str, on: &Path, n: usize) -> Strace {
         Strace::attach_to(pid, call, &format!("error={error}:when={n}"), Some(on), None)
     }
