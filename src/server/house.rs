@@ -72,7 +72,7 @@ impl House {
             room: Arc::clone(&room),
             config: config.relay.clone(),
             hostname: name.as_str().into(),
-            wake: Arc::default(),
+            fresh: Arc::default(),
         };
         let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
         Ok(House { config, name, store, queue, dns, room, relay, readers, letters })

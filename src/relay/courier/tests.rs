@@ -56,7 +56,7 @@ impl Scene {
             room: SpillRoom::open(&state.join("spill"), 1 << 18, 1 << 20).unwrap(),
             config,
             hostname: "mx.our.test".into(),
-            wake: Arc::default(),
+            fresh: Arc::default(),
         };
         let (letter, size) = commit(&parts, text);
         Scene { parts, letter, size, dir }
