@@ -7,3 +7,4 @@ pub mod preface;
 pub mod session;
 pub mod tls;
 pub mod transport;
+pub mod waiting;

@@ -91,33 +91,7 @@ impl Disk {
     }
 
     pub(super) fn load(&self, id: &EntryId) -> Result<Found, StoreError> {
-        let place = self.place(id)?;
-        let mut entry = match read_file(&place.join("envelope"))? {
-            Some(text) => match format::read_envelope(id, &text) {
-                Ok(entry) => entry,
-                Err(error) => return unusable(&place, "envelope", error, None),
-            },
-            None if !place.exists() => return Ok(Found::Nothing),
-            None => return Ok(Found::Damaged { why: "it has no envelope".into(), once: None }),
-        };
-        let once = || entry.once.clone().map(Box::new);
-        match std::fs::metadata(place.join("message")) {
-            Ok(message) if message.len() == entry.size => {}
-            Ok(message) => {
-                let why = format!("its message has {} octets, not {}", message.len(), entry.size);
-                return Ok(Found::Damaged { why, once: once() });
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Found::Damaged { why: "it has no message".into(), once: once() });
-            }
-            Err(error) => return Err(fault(&place, "looking at a queued message", error)),
-        }
-        if let Some(text) = read_file(&place.join("state"))?
-            && let Err(error) = format::read_state(&mut entry, &text)
-        {
-            return unusable(&place, "state", error, entry.once.map(Box::new));
-        }
-        Ok(Found::Entry(Box::new(entry)))
+        load_from(&self.place(id)?, id)
     }
 
     pub(super) fn open_message(&self, id: &EntryId) -> Result<File, StoreError> {
@@ -234,8 +208,38 @@ impl Folder {
     }
 }
 
+/// Reads the entry in this directory.
+pub(super) fn load_from(place: &Path, id: &EntryId) -> Result<Found, StoreError> {
+    let mut entry = match read_file(&place.join("envelope"))? {
+        Some(text) => match format::read_envelope(id, &text) {
+            Ok(entry) => entry,
+            Err(error) => return unusable(place, "envelope", error, None),
+        },
+        None if !place.exists() => return Ok(Found::Nothing),
+        None => return Ok(Found::Damaged { why: "it has no envelope".into(), once: None }),
+    };
+    let once = || entry.once.clone().map(Box::new);
+    match std::fs::metadata(place.join("message")) {
+        Ok(message) if message.len() == entry.size => {}
+        Ok(message) => {
+            let why = format!("its message has {} octets, not {}", message.len(), entry.size);
+            return Ok(Found::Damaged { why, once: once() });
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(Found::Damaged { why: "it has no message".into(), once: once() });
+        }
+        Err(error) => return Err(fault(place, "looking at a queued message", error)),
+    }
+    if let Some(text) = read_file(&place.join("state"))?
+        && let Err(error) = format::read_state(&mut entry, &text)
+    {
+        return unusable(place, "state", error, entry.once.map(Box::new));
+    }
+    Ok(Found::Entry(Box::new(entry)))
+}
+
 /// The entries' names in a directory, oldest first.
-fn ids_in(path: &Path) -> Result<Vec<EntryId>, StoreError> {
+pub(super) fn ids_in(path: &Path) -> Result<Vec<EntryId>, StoreError> {
     let reading = |error| fault(path, "listing entries", error);
     let mut ids = Vec::new();
     for item in std::fs::read_dir(path).map_err(reading)? {

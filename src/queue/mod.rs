@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 mod disk;
 mod entry;
 mod format;
+mod look;
 mod seen;
 pub mod select;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod tests;
 
 use disk::{Disk, Found};
 pub use entry::{Entry, EntryId, RecipientState, State};
+pub use look::{Look, Looked};
 use seen::{Log, Marks, Rewrite};
 
 /// A new entry, to be committed.
@@ -85,6 +87,11 @@ impl Queue {
     pub fn open(state_dir: &Path) -> Result<Queue, StoreError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Queue::open_at(state_dir, i64::try_from(now).unwrap_or(i64::MAX))
+    }
+
+    /// The queue below `state_dir`, to look at and nothing more: whether a server has it open or not.
+    pub fn look(state_dir: &Path) -> Look {
+        Look::below(state_dir)
     }
 
     /// `now` decides which marks are too old to keep.

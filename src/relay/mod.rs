@@ -20,6 +20,7 @@ mod courier;
 mod desk;
 mod local;
 pub mod orders;
+mod parts;
 mod plan;
 mod route;
 mod send;
@@ -27,6 +28,7 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 mod verdict;
+pub mod waiting;
 
 /// How long deliveries in hand may take when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
@@ -66,6 +68,11 @@ impl Relay {
         let mut desk = desk::Desk::new(parts);
         desk.read_queue().await;
         Relay { desk }
+    }
+
+    /// The way for orders to come in.
+    pub fn control(&self) -> orders::Control {
+        orders::Control::new().0
     }
 }
 
