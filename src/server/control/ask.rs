@@ -56,7 +56,11 @@ fn ask(state_dir: &Path, request: &Request, mut take: impl FnMut(Answer) -> bool
         .set_read_timeout(Some(PATIENCE))
         .and_then(|()| stream.set_write_timeout(Some(SEND_TIMEOUT)))
         .and_then(|()| stream.write_all(&line));
-    sent.map_err(|error| failed(error.to_string()))?;
+    match sent {
+        // What it said before it hung up is still to be read.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => return Err(failed(error.to_string())),
+        _ => {}
+    }
     let mut lines = BufReader::new(stream);
     loop {
         match next(&mut lines).map_err(|error| failed(error.to_string()))? {
