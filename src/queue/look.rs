@@ -1,51 +1,53 @@
-//! Looking at a queue that may belong to a running server.
+//! The queue as somebody sees it who changes nothing: beside a running server, or on a stopped one's files.
 
-use super::disk::{Found, ids_in, load_from};
+use super::place::{Found, Place};
 use super::{Entry, EntryId};
 use crate::store::StoreError;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The queue below `state_dir`, read only and without its lock: what is seen may have changed already.
-#[derive(Clone, Debug)]
+/// Takes no lock, changes nothing, sets nothing aside. What is being finished meanwhile may still show, or be gone.
+/// Calls block.
+#[derive(Debug)]
 pub struct Look {
-    queue: PathBuf,
+    place: Place,
 }
 
-/// What is seen under an entry's name.
+/// What stands under a name.
 #[derive(Debug)]
 pub enum Looked {
-    /// It.
+    /// An entry, with its state.
     Entry(Box<Entry>),
-    /// Something that is no entry, for this reason.
+    /// It is damaged, and how: the server will set it aside.
     Damaged(String),
 }
 
 impl Look {
     pub(super) fn below(state_dir: &Path) -> Look {
-        Look { queue: state_dir.join("queue") }
+        Look { place: Place::below(state_dir) }
     }
 
     /// The entries there are, oldest first.
     pub fn entries(&self) -> Result<Vec<EntryId>, StoreError> {
-        match self.queue.exists() {
-            true => ids_in(&self.queue),
+        match self.place.queue.exists() {
+            true => self.place.entries(),
             false => Ok(Vec::new()),
         }
     }
 
-    /// One entry.
+    /// One entry; none if it is no longer there. An error says that it cannot be read, or that a later version wrote it.
     pub fn load(&self, id: EntryId) -> Result<Option<Looked>, StoreError> {
-        Ok(match load_from(&self.queue.join(&id.0), &id)? {
-            Found::Entry(entry) => Some(Looked::Entry(entry)),
-            Found::Nothing => None,
-            Found::Damaged { why, .. } => Some(Looked::Damaged(why)),
-        })
+        let looked = match self.place.load(id)? {
+            Found::Nothing => return Ok(None),
+            Found::Entry(entry) => Looked::Entry(entry),
+            Found::Damaged { why, .. } => Looked::Damaged(why),
+        };
+        // Its state goes behind it: what was read in between is no entry that nobody was tried for.
+        Ok(self.place.entry(id).exists().then_some(looked))
     }
 
-    /// The message of an entry.
+    /// The message of an entry: what is left of the file that comes back.
     pub fn open_message(&self, id: EntryId) -> Result<File, StoreError> {
-        let path = self.queue.join(&id.0).join("message");
-        File::open(&path).map_err(|error| super::disk::fault(&path, "opening a queued message", error))
+        self.place.open_message(id)
     }
 }

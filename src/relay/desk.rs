@@ -88,21 +88,22 @@ impl Desk {
     }
 
     /// Takes what earlier runs left.
-    pub(super) async fn read_queue(&mut self) {
-        let queue = self.parts.queue.clone();
-        match blocking(move || queue.entries()).await {
-            Ok(ids) => {
-                let new = ids.into_iter().filter(|id| self.known.insert(id.clone()));
-                self.to_open.extend(new);
+    pub(super) fn take_backlog(&mut self) {
+        for waiting in self.parts.queue.take_backlog() {
+            self.known.insert(waiting.id);
+            let due = waiting.parts.iter().filter(|part| !part.held).map(|part| part.next_attempt).min();
+            match due {
+                Some(at) => self.due.push(Reverse((at, waiting.id))),
+                None if waiting.parts.is_empty() => self.to_open.push_back(waiting.id),
+                None => {}
             }
-            Err(error) => tracing::error!(%error, "what was queued before waits for the next start"),
         }
     }
 
     /// Takes what was handed over, in its order; it comes before what is old.
     pub(super) fn take_fresh(&mut self) {
         for id in self.parts.queue.take_fresh().into_iter().rev() {
-            if self.known.insert(id.clone()) {
+            if self.known.insert(id) {
                 self.to_open.push_front(id);
             }
         }
@@ -122,7 +123,7 @@ impl Desk {
         {
             self.opening += 1;
             let fallback = Opened { next_attempt: Some(after_fault(now)), ..Opened::default() };
-            let work = open(self.parts.clone(), id.clone());
+            let work = open(self.parts.clone(), id);
             self.start(work, fallback, move |opened| Event::Opened(id, opened));
         }
         while self.active < LANES
@@ -138,7 +139,7 @@ impl Desk {
         let Some(hand) = self.in_hand.get(&id) else { return self.free_lane(destination, None) };
         lane.active = true;
         self.active += 1;
-        let job = Job { id: id.clone(), destination: destination.clone(), shared: Arc::clone(&hand.shared) };
+        let job = Job { id, destination: destination.clone(), shared: Arc::clone(&hand.shared) };
         let fallback = Sent { next_attempt: Some(after_fault(now)), unreachable: None };
         let event = move |sent| Event::Sent(id, destination, sent);
         let parts = self.parts.clone();
@@ -222,10 +223,10 @@ impl Desk {
             return self.schedule(id, opened.next_attempt);
         }
         let hand = Hand { shared: Shared::default(), left: opened.destinations.len() };
-        self.in_hand.insert(id.clone(), hand);
+        self.in_hand.insert(id, hand);
         for destination in opened.destinations {
             let lane = self.lanes.entry(destination.clone()).or_default();
-            lane.waiting.push_back(id.clone());
+            lane.waiting.push_back(id);
             if !lane.active && lane.waiting.len() == 1 {
                 self.ready.push_back(destination);
             }
@@ -269,9 +270,9 @@ fn after_fault(now: i64) -> i64 {
 /// Loads an entry, makes its copies here, and says where else it goes now.
 async fn open(parts: Parts, id: EntryId) -> Opened {
     let shared = Shared::default();
-    let (opening, slot, name) = (parts.clone(), Arc::clone(&shared), id.clone());
+    let (opening, slot) = (parts.clone(), Arc::clone(&shared));
     let loaded = blocking(move || {
-        let Some(mut entry) = opening.queue.load(&name)? else { return Ok(None) };
+        let Some(mut entry) = opening.queue.load(&id)? else { return Ok(None) };
         let changed = local::deliver(&opening, &mut entry, unix_time());
         let finished = entry.is_finished();
         *lock(&slot) = Some(entry);
@@ -293,7 +294,7 @@ async fn open(parts: Parts, id: EntryId) -> Opened {
     let Some(entry) = slot.as_ref() else { return Opened::default() };
     let now = unix_time();
     let mut destinations: Vec<Host> = Vec::new();
-    for recipient in entry.recipients.iter().filter(|r| r.is_pending() && r.next_attempt <= now) {
+    for recipient in entry.recipients.iter().filter(|r| r.is_due(now)) {
         let host = recipient.recipient.address.host();
         if !destinations.contains(host) {
             destinations.push(host.clone());

@@ -18,7 +18,7 @@ pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
     let mut copies: Vec<Copy> = Vec::new();
     let mut changed = false;
     for (index, recipient) in recipients.iter_mut().enumerate() {
-        if !recipient.is_pending() || recipient.next_attempt > now {
+        if !recipient.is_due(now) {
             continue;
         }
         let outcome = match find(parts, entry, &recipient.recipient.address) {

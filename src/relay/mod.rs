@@ -66,7 +66,7 @@ impl Relay {
     /// one entry must not be in two hands.
     pub async fn open(parts: Parts) -> Relay {
         let mut desk = desk::Desk::new(parts);
-        desk.read_queue().await;
+        desk.take_backlog();
         Relay { desk }
     }
 
@@ -107,7 +107,7 @@ pub fn accept(parts: &Parts, id: &EntryId) {
     if let Err(error) = outcome {
         tracing::error!(%id, %error, "the copies here are made again by the relay");
     }
-    parts.queue.hand_over(id.clone());
+    parts.queue.hand_over(*id);
     parts.wake.notify_one();
 }
 
@@ -115,7 +115,8 @@ impl Parts {
     /// The message of an entry, as a body that can be copied.
     fn message(&self, entry: &Entry) -> Result<Spill, StoreError> {
         let file = self.queue.open_message(&entry.id)?;
-        Ok(Spill::of_file(Arc::clone(&self.room), file, entry.size))
+        Spill::of_file(Arc::clone(&self.room), file, entry.size)
+            .map_err(|error| StoreError::io(format!("{}: reading a queued message", entry.id), error))
     }
 
     /// A recipient was not reached, and nothing says that he never will be: tries again later. Whether his time is over

@@ -98,7 +98,7 @@ fn fault(job: &Job, error: &StoreError) -> Sent {
 
 /// The due recipients at the destination, in the order of the entry.
 fn due_there(entry: &Entry, destination: &Host, now: i64) -> Vec<usize> {
-    let due = |r: &RecipientState| r.is_pending() && r.next_attempt <= now;
+    let due = |r: &RecipientState| r.is_due(now);
     let there = |r: &RecipientState| r.recipient.address.host() == destination;
     let states = entry.recipients.iter().enumerate();
     states.filter(|(_, r)| due(r) && there(r)).map(|(index, _)| index).collect()

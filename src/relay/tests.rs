@@ -144,7 +144,7 @@ impl House {
         let mut body = Spill::new(Arc::clone(&self.parts.room));
         body.append(b"the body\r\n.dot\r\n").unwrap();
         let id = self.parts.queue.commit(entry, head, &body, None).unwrap();
-        self.parts.queue.hand_over(id.clone());
+        self.parts.queue.hand_over(id);
         self.parts.wake.notify_one();
         id
     }
@@ -152,7 +152,9 @@ impl House {
     /// Runs the relay until every entry was looked at and nothing is in hand.
     async fn run_until_quiet(&self) {
         let mut desk = desk::Desk::new(self.parts.clone());
-        desk.read_queue().await;
+        for id in self.parts.queue.entries().unwrap() {
+            self.parts.queue.hand_over(id);
+        }
         loop {
             desk.take_fresh();
             desk.start_due();
@@ -275,7 +277,7 @@ async fn a_crash_before_the_state_is_recorded_doubles_no_copy_and_no_report() {
     let house = House::new().await;
     let id = house.submit(&["no@there.test", "you@our.test", "later@there.test"]);
     house.run_until_quiet().await;
-    let state = house.dir.path().join(format!("state/queue/{id}/state"));
+    let state = house.dir.path().join(format!("state/state/{id}"));
     std::fs::remove_file(state).unwrap();
     // The owner has read one of them meanwhile.
     for item in std::fs::read_dir(house.mailbox("me")).unwrap() {

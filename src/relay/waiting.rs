@@ -52,7 +52,7 @@ pub trait Audience {
 pub fn tell(look: &Look, closures: &Closures, audience: &mut impl Audience) -> Result<(), StoreError> {
     let mut total = Total::default();
     for id in look.entries()? {
-        let unreadable = match look.load(id.clone()) {
+        let unreadable = match look.load(id) {
             Ok(None) => continue,
             Ok(Some(Looked::Entry(entry))) => match tell_of(&entry, closures, audience, &mut total)? {
                 true => continue,

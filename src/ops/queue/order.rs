@@ -42,11 +42,11 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     if json {
         print_json(&Outcome { order, done: &done, missed: &missed })?;
     } else if done.is_empty() && missed.is_empty() {
-        print("Nothing waits\n")?;
+        print(&format!("{}\n", nothing(order)))?;
     } else {
         print(&done.iter().map(|done| line(order, done)).collect::<String>())?;
     }
-    verdict(&done, &missed)
+    verdict(order, &done, &missed)
 }
 
 /// The result for programs.
@@ -92,19 +92,23 @@ fn line(order: Order, done: &Done) -> String {
     format!("{} {}: {what}\n", printable(&done.id), printable(&done.recipient))
 }
 
-fn verdict(done: &[Done], missed: &[&String]) -> Result<(), Failure> {
+fn verdict(order: Order, done: &[Done], missed: &[&String]) -> Result<(), Failure> {
     let faults = done.iter().filter(|done| done.fault.is_some()).count();
     if faults > 0 {
-        let text = format!("for {faults} of {} recipients nothing could be done now; try again", done.len());
+        let text = format!("for {faults} of {} recipients nothing could be done now", done.len());
         return Err(Failure::new(Exit::TempFail, text));
     }
     match missed {
         [] => Ok(()),
         missed => {
             let words = missed.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(", ");
-            Err(Failure::new(Exit::Unavailable, format!("nothing in the queue waits for {words}")))
+            Err(Failure::new(Exit::Unavailable, format!("{} for {words}", nothing(order))))
         }
     }
+}
+
+fn nothing(order: Order) -> &'static str {
+    if order == Order::Release { "Nothing is held" } else { "Nothing waits" }
 }
 
 fn name(order: Order) -> &'static str {
@@ -133,15 +137,15 @@ mod tests {
         let selection = Selection::parse(&words).unwrap();
         let found = [done("A@x.example", None)];
         assert_eq!(missed(&words, &selection, &found), [&words[2], &words[4]]);
-        let failure = verdict(&found, &missed(&words, &selection, &found)).unwrap_err();
+        let failure = verdict(Order::Drop, &found, &missed(&words, &selection, &found)).unwrap_err();
         assert!(failure.exit == Exit::Unavailable && failure.message.contains("y.example"), "{failure}");
     }
 
     #[test]
     fn what_could_not_be_done_is_temporary() {
         let found = [done("a@x.example", None), done("b@x.example", Some("in hand"))];
-        assert_eq!(verdict(&found, &[]).unwrap_err().exit, Exit::TempFail);
-        assert!(verdict(&found[..1], &[]).is_ok() && verdict(&[], &[]).is_ok());
+        assert_eq!(verdict(Order::Drop, &found, &[]).unwrap_err().exit, Exit::TempFail);
+        assert!(verdict(Order::Drop, &found[..1], &[]).is_ok() && verdict(Order::Drop, &[], &[]).is_ok());
         assert!(line(Order::Drop, &found[1]).contains("nothing done: in hand"));
     }
 }

@@ -55,7 +55,7 @@ fn find(config: &Server, id: &str) -> Result<(Look, Box<Entry>), Failure> {
     };
     user::become_owner(config.user.as_deref(), &config.state_dir)?;
     let look = Queue::look(&config.state_dir);
-    match look.load(id.clone()).map_err(faulty)? {
+    match look.load(id).map_err(faulty)? {
         Some(Looked::Entry(entry)) => Ok((look, entry)),
         None => {
             let text = format!("no letter {id} in the queue (any more): the log says what became of it");
@@ -206,7 +206,7 @@ impl Person {
 
 fn fields(look: &Look, entry: &Entry) -> Result<Vec<Field>, Failure> {
     let mut head = Vec::new();
-    let read = look.open_message(entry.id.clone()).map_err(faulty)?.take(HEADER).read_to_end(&mut head);
+    let read = look.open_message(entry.id).map_err(faulty)?.take(HEADER).read_to_end(&mut head);
     read.map_err(|error| Failure::new(Exit::TempFail, format!("{}: reading its header: {error}", entry.id)))?;
     let header = split_lenient(&head);
     let found = |name| header.first(name).map(|field| Field { name, text: words(&field.text()) });
