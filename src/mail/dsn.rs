@@ -8,6 +8,7 @@ use super::envelope::{Notify, Recipient};
 use super::header::split_lenient;
 
 mod advice;
+pub use advice::remedy;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,10 @@ pub enum Kind {
         /// The end of the attempts.
         until: i64,
     },
+    /// Delivered into a directory here (RFC 3461 section 5.2.3, "delivered").
+    Delivered,
+    /// Taken by a server that makes no reports itself (RFC 3461 section 5.2.2, "relayed").
+    Relayed,
 }
 
 /// Why a recipient did not get the letter.
@@ -71,9 +76,11 @@ pub struct Report<'a> {
 /// Whether a recipient wants a report of this kind (RFC 3461 section 4.1; without `NOTIFY`: failures and delays).
 pub fn is_wanted(kind: Kind, notify: Option<Notify>) -> bool {
     match (kind, notify) {
-        (_, None) => true,
+        (Kind::Failed | Kind::Delayed { .. }, None) => true,
+        (Kind::Delivered | Kind::Relayed, None) => false,
         (Kind::Failed, Some(notify)) => notify.failure,
         (Kind::Delayed { .. }, Some(notify)) => notify.delay,
+        (Kind::Delivered | Kind::Relayed, Some(notify)) => notify.success,
     }
 }
 
@@ -110,8 +117,10 @@ impl Report<'_> {
         let subject = match self.kind {
             Kind::Failed => "Your letter was not delivered",
             Kind::Delayed { .. } => "Your letter is late",
+            Kind::Delivered => "Your letter was delivered",
+            Kind::Relayed => "Your letter was handed over",
         };
-        let local = if matches!(self.kind, Kind::Failed) { "failed" } else { "delayed" };
+        let local = self.action();
         let mut head = format!(
             "Date: {}\r\nFrom: Mail Delivery System <mailer-daemon@{host}>\r\nTo: {}\r\nSubject: {subject}: {}\r\n\
              Message-ID: <{}.{:x}.{local}@{host}>\r\n",
@@ -150,30 +159,52 @@ impl Report<'_> {
             Some(host) => format!("The mail server {} said", one_line(host)),
             None => "The reason".to_owned(),
         };
-        let advice = advice::of(self.diagnosis);
         let (what, then) = match self.kind {
             Kind::Failed => (
                 "could not be delivered to",
-                "It is not tried any more. What you can do:\r\n\r\n".to_owned() + &indented(advice),
+                "It is not tried any more. What you can do:\r\n\r\n".to_owned()
+                    + &indented(advice::of(self.diagnosis)),
             ),
-            Kind::Delayed { until } => (
-                "has not been delivered yet to",
-                format!(
-                    "It is tried again and again until {}; you need not send it again.\r\n\
-                     If it cannot be delivered by then, it comes back to you.\r\n",
-                    date::rfc5322(until, 0)
-                ),
+            Kind::Delayed { until } => ("has not been delivered yet to", self.until(until)),
+            Kind::Delivered => ("was put into the mailbox of", String::new()),
+            Kind::Relayed => (
+                "was taken by the mail server of",
+                "That server does not report on its own, so this is the last that you hear if all goes well.\r\n".into(),
             ),
         };
         format!("Your letter of {sent}\r\n{what}\r\n\r\n    {who}\r\n\r\n{speaker}:\r\n\r\n{words}\r\n{then}")
+    }
+
+    fn until(&self, until: i64) -> String {
+        let mut text = format!(
+            "It is tried again and again until {}; you need not send it again.\r\n\
+             If it cannot be delivered by then, it comes back to you.\r\n",
+            date::rfc5322(until, 0)
+        );
+        if let Some(remedy) = advice::remedy(&self.diagnosis.words) {
+            text.push_str("\r\nWhat you can do meanwhile:\r\n\r\n");
+            text.push_str(&indented(remedy));
+        }
+        text
+    }
+
+    /// RFC 3464 section 2.3.3.
+    fn action(&self) -> &'static str {
+        match self.kind {
+            Kind::Failed => "failed",
+            Kind::Delayed { .. } => "delayed",
+            Kind::Delivered => "delivered",
+            Kind::Relayed => "relayed",
+        }
     }
 
     /// For a program (RFC 3464 section 2).
     fn status(&self) -> String {
         let (class, subject, detail) = self.diagnosis.status;
         let (action, class) = match self.kind {
-            Kind::Failed => ("failed", 5.max(class)),
-            Kind::Delayed { .. } => ("delayed", 4),
+            Kind::Failed => (self.action(), 5.max(class)),
+            Kind::Delayed { .. } => (self.action(), 4),
+            Kind::Delivered | Kind::Relayed => (self.action(), 2),
         };
         let mut out = format!("Reporting-MTA: dns; {}\r\n", self.hostname);
         if let Some(envid) = self.envid {

@@ -42,7 +42,7 @@ impl EntryId {
     }
 
     /// The Maildir name of what is made from this entry, the same whenever it is made again: `R` is a copy for a
-    /// directory, `B` a bounce and `W` a warning about a recipient.
+    /// directory, `B` a bounce, `W` a warning and `S` a report of success about a recipient.
     pub fn file_name(&self, kind: char, what: &str) -> String {
         let hash = digest(&SHA256, what.as_bytes());
         let hash: String = hash.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect();

@@ -90,8 +90,6 @@ struct Inner {
     log: Log,
     /// What earlier runs left, until somebody asks.
     backlog: Mutex<Vec<Waiting>>,
-    /// What was handed over since somebody asked.
-    fresh: Mutex<Vec<EntryId>>,
 }
 
 impl Queue {
@@ -105,7 +103,7 @@ impl Queue {
         let disk = Disk::open(state_dir)?;
         let Recovered { log, marks, backlog } = recover(state_dir, &disk, now)?;
         let (marks, backlog) = (Arc::new(Mutex::new(marks)), Mutex::new(backlog));
-        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, backlog, fresh: Mutex::default() }) })
+        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, backlog }) })
     }
 
     /// The queue for those who only look: it may be open elsewhere.
@@ -148,16 +146,6 @@ impl Queue {
                 Err(fault.error)
             }
         }
-    }
-
-    /// Leaves a committed entry to the relay.
-    pub fn hand_over(&self, id: EntryId) {
-        lock(&self.inner.fresh).push(id);
-    }
-
-    /// The entries that were handed over since the last call.
-    pub fn take_fresh(&self) -> Vec<EntryId> {
-        std::mem::take(&mut lock(&self.inner.fresh))
     }
 
     /// What earlier runs left, oldest first; once.

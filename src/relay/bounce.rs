@@ -46,6 +46,19 @@ pub(super) fn warn(
     Ok(())
 }
 
+/// Tells a sender who asked for it (`NOTIFY=SUCCESS`) that a recipient got the letter: in a directory here
+/// (`Kind::Delivered`), or as far as we can tell (`Kind::Relayed`). Durable before the state can be recorded, as above.
+pub(super) fn confirm(
+    parts: &Parts,
+    entry: &Entry,
+    recipient: &RecipientState,
+    kind: Kind,
+    words: String,
+) -> Result<(), StoreError> {
+    let status = if kind == Kind::Delivered { (2, 1, 5) } else { (2, 0, 0) };
+    report(parts, entry, recipient, kind, &Diagnosis { status, words, host: None })
+}
+
 fn report(
     parts: &Parts,
     entry: &Entry,
@@ -59,7 +72,11 @@ fn report(
         _ => return Ok(()),
     };
     let mailbox = mailbox_of(parts, sender)?;
-    let letter = if kind == Kind::Failed { 'B' } else { 'W' };
+    let letter = match kind {
+        Kind::Failed => 'B',
+        Kind::Delayed { .. } => 'W',
+        Kind::Delivered | Kind::Relayed => 'S',
+    };
     let whole = entry.envelope.sender.ret == Some(Ret::Full) && kind == Kind::Failed && entry.size <= WHOLE;
     let text = original(parts, entry, whole)?;
     let report = Report {

@@ -4,7 +4,7 @@ mod forged;
 
 use super::{Parts, bounce};
 use crate::mail::address::Address;
-use crate::mail::dsn::Diagnosis;
+use crate::mail::dsn::{Diagnosis, Kind};
 use crate::mail::trace;
 use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::Door;
@@ -12,13 +12,13 @@ use crate::store::StoreError;
 use crate::store::tree::{DirId, Lookup, Mailbox};
 
 /// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
-/// What fails stays pending. Blocks. Says whether any state changed.
-pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
+/// What fails stays pending. Those who are `busy` are being delivered to elsewhere. Blocks. Says whether any state changed.
+pub(super) fn deliver(parts: &Parts, entry: &mut Entry, busy: &[usize], now: i64) -> bool {
     let mut recipients = std::mem::take(&mut entry.recipients);
     let mut copies: Vec<Copy> = Vec::new();
     let mut changed = false;
     for (index, recipient) in recipients.iter_mut().enumerate() {
-        if !recipient.is_due(now) {
+        if !recipient.is_due(now) || busy.contains(&index) {
             continue;
         }
         let outcome = match find(parts, entry, &recipient.recipient.address) {
@@ -41,13 +41,22 @@ pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
         for &index in &copy.recipients {
             let Some(recipient) = recipients.get_mut(index) else { continue };
             match &outcome {
-                Ok(()) => recipient.state = State::Delivered { to: copy.mailbox.label.clone(), tls: None },
+                Ok(()) => delivered(parts, entry, recipient, &copy.mailbox.label, now),
                 Err(error) => put_off(parts, entry, recipient, error, now),
             }
         }
     }
     entry.recipients = recipients;
     changed
+}
+
+/// Where the sender wanted to hear of it, he does before the state can say so; else the copy is found again.
+fn delivered(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, label: &str, now: i64) {
+    let words = format!("it is in {label}");
+    match bounce::confirm(parts, entry, recipient, Kind::Delivered, words) {
+        Ok(()) => recipient.state = State::Delivered { to: label.to_owned(), tls: None },
+        Err(error) => put_off(parts, entry, recipient, &error, now),
+    }
 }
 
 enum Place {
@@ -116,7 +125,7 @@ fn name_of(entry: &EntryId, directory: DirId) -> String {
 
 fn put_off(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, error: &StoreError, now: i64) {
     tracing::error!(id = %entry.id, to = %recipient.recipient.address, %error, "not delivered here; tried again");
-    parts.put_off_for_fault(recipient, error, now);
+    parts.put_off_for_fault(recipient, error.to_string(), now);
 }
 
 fn vanished() -> Diagnosis {

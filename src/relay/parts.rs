@@ -43,7 +43,7 @@ impl Parts {
             room,
             config: config.relay.clone(),
             hostname: name.as_str().into(),
-            wake: Arc::default(),
+            fresh: Arc::default(),
         })
     }
 }

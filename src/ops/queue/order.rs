@@ -12,6 +12,7 @@ use crate::queue::select::{Selection, Word};
 use crate::relay::Parts;
 use crate::relay::orders::{Done, Order, perform_all};
 use crate::server::control::ask;
+use crate::store::StoreError;
 use crate::system::user;
 use serde::Serialize;
 
@@ -34,8 +35,8 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     }
     let selection = parse(words)?;
     user::become_owner(config.user.as_deref(), &config.state_dir)?;
-    let done = match ask::order(&config.state_dir, order, words)? {
-        Some(done) => done,
+    let (done, ended) = match ask::order(&config.state_dir, order, words)? {
+        Some(done) => (done, Ok(())),
         None => by_the_files(config, order, &selection)?,
     };
     let missed = missed(words, &selection, &done);
@@ -46,6 +47,7 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     } else {
         print(&done.iter().map(|done| line(order, done)).collect::<String>())?;
     }
+    ended.map_err(faulty)?;
     verdict(order, &done, &missed)
 }
 
@@ -60,7 +62,7 @@ struct Outcome<'a> {
 }
 
 /// No server runs: its queue is ours as long as we hold the lock.
-fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<Vec<Done>, Failure> {
+fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<Performed, Failure> {
     let parts = Parts::open(config).map_err(|failure| match failure.exit {
         Exit::TempFail => Failure::new(
             Exit::TempFail,
@@ -68,8 +70,11 @@ fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<
         ),
         _ => failure,
     })?;
-    perform_all(&parts, &parts.queue, order, selection).map_err(faulty)
+    Ok(perform_all(&parts, order, selection))
 }
+
+/// What was done, and what ended it early.
+type Performed = (Vec<Done>, Result<(), StoreError>);
 
 fn missed<'a>(words: &'a [String], selection: &Selection, done: &[Done]) -> Vec<&'a String> {
     let known: Vec<(EntryId, Address)> = done
