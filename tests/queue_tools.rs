@@ -119,7 +119,8 @@ fn what_waits_is_listed_with_its_reason_and_shown_in_full() {
     let list = town.done(&["list"]);
     let lines: Vec<&str> = list.lines().collect();
     assert_eq!(lines.len(), 3, "{list}");
-    assert!(lines[0].starts_with(&id) && lines[0].contains(&format!("{ME} → {FRIEND}")), "{list}");
+    let line = lines.iter().find(|line| line.starts_with(&id)).unwrap();
+    assert!(line.contains(&format!("{ME} → {FRIEND}  1 try, next in ")), "{list}");
     assert!(lines[2].starts_with("2 letters, 2 recipients, "), "{list}");
     for word in [&*id, FRIEND, "Friend@There.Example", "there.example"] {
         let list = town.done(&["list", word]);
