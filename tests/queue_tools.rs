@@ -362,6 +362,30 @@ fn the_socket_is_private_and_takes_no_nonsense() {
 }
 
 #[test]
+fn who_may_not_look_does_not_hear_that_nothing_waits() {
+    let mut town = Town::new();
+    town.deferred(FRIEND, "private");
+    town.server.terminate();
+    let closed = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(town.server.state_dir(), permissions).unwrap();
+    };
+    closed(0o000);
+    // Root as well, without its right to override modes.
+    let root: &[&str] = &["setpriv", "--bounding-set=-dac_override,-dac_read_search"];
+    let before = if nix::unistd::getuid().is_root() { root } else { &[] };
+    for arguments in [&["list"][..], &["list", "--json"], &["retry"], &["drop", "--all"]] {
+        let config = town.server.config();
+        let words = [before, &[PILLARBOX, "--config", config.to_str().unwrap(), "queue"], arguments].concat();
+        let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+        assert_eq!(output.status.code(), Some(77), "{arguments:?}: {}", shown(&output));
+        assert!(shown(&output).contains("as root, or as the server's user"), "{}", shown(&output));
+    }
+    closed(0o700);
+    assert_eq!(town.waiting(&[]).len(), 1);
+}
+
+#[test]
 fn root_leaves_nothing_that_the_server_may_not_touch() {
     let mut town = Town::new();
     town.deferred(FRIEND, "for root");
