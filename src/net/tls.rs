@@ -1,12 +1,28 @@
 //! TLS as a client: the one wrapper around rustls, and what a certificate must be.
 
+mod dane;
+mod judge;
+mod roots;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod words;
+
 use crate::policy::tls::Demand;
+use judge::Judge;
+use roots::Authorities;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::{ClientConfig, ClientConnection};
+use rustls_pki_types::ServerName;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-/// Why TLS did not come about; a sentence.
+/// Why TLS did not come about; a sentence of printable characters about the other side ("its certificate …").
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TlsError(pub String);
@@ -33,32 +49,85 @@ pub struct Secured {
     pub identity: Identity,
 }
 
-/// Makes connections private. Cheap to clone.
+/// Makes connections private: TLS 1.2 and 1.3, without a certificate of our own. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct TlsClient {
-    roots: Arc<()>,
+    base: Arc<ClientConfig>,
+    authorities: Authorities,
 }
 
-/// A stream under TLS.
-pub struct TlsStream<S>(S);
+/// A stream under TLS. Reading it ends where the other side says so (close_notify); one that is cut off is
+/// `UnexpectedEof`.
+pub type TlsStream<S> = tokio_rustls::client::TlsStream<S>;
 
 impl TlsClient {
     /// With the authorities of a PEM file, else the system's, else those that come with the program.
-    pub fn new(_roots: Option<&Path>) -> Result<TlsClient, TlsError> {
-        Ok(TlsClient { roots: Arc::new(()) })
+    pub fn new(roots: Option<&Path>) -> Result<TlsClient, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let authorities = Authorities::load(roots, &provider)?;
+        Ok(TlsClient { base: Arc::new(config(provider, &authorities)?), authorities })
     }
 
-    /// Performs the handshake: `name` goes into SNI and is what a certificate must name (`alias` may be named as well,
-    /// for DANE-TA: RFC 7672 section 3.2.2). `demand` says what the certificate must be; `Clear` is an error. Under
-    /// `Opportunistic` and `Encrypted` any certificate will do, and what it is worth is said.
+    /// Performs the handshake, within `patience`. `names` are A-labels or addresses: the first one goes into SNI and is
+    /// what a certificate must name; the others are names that a certificate under DANE-TA may have instead (RFC 7672
+    /// section 3.2.2). `demand` says what the certificate must be; `Clear` is an error. Under `Opportunistic` and
+    /// `Encrypted` any certificate will do, and what it is worth is said.
     pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         stream: S,
-        name: &str,
+        names: &[&str],
         demand: &Demand,
         patience: Duration,
     ) -> Result<(TlsStream<S>, Secured), TlsError> {
-        let _ = (&self.roots, stream, name, demand, patience);
-        Err(TlsError("not built".into()))
+        let names = names.iter().map(|name| server_name(name)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = names.first().cloned() else {
+            return Err(TlsError("TLS needs the name of the host".into()));
+        };
+        let judge = Arc::new(Judge::new(demand, names, self.authorities.clone())?);
+        let mut config = ClientConfig::clone(&self.base);
+        config.dangerous().set_certificate_verifier(Arc::clone(&judge) as _);
+        let connecting = TlsConnector::from(Arc::new(config)).connect(first, stream);
+        match timeout(patience, connecting).await {
+            Ok(Ok(stream)) => {
+                let secured = secured(stream.get_ref().1, &judge)?;
+                Ok((stream, secured))
+            }
+            Ok(Err(error)) => {
+                Err(TlsError(judge.objection().unwrap_or_else(|| words::handshake_failure(&error))))
+            }
+            Err(_) => {
+                let seconds = patience.as_secs();
+                Err(TlsError(format!("it did not finish the handshake within {seconds} seconds")))
+            }
+        }
     }
+}
+
+/// What all connections have in common; each gets a verifier of its own. Sessions are not resumed: a resumed one shows no
+/// certificate, so it would inherit what an earlier connection, under another demand, was content with.
+fn config(provider: Arc<CryptoProvider>, authorities: &Authorities) -> Result<ClientConfig, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TlsError(format!("TLS cannot be set up: {error}")))?
+        .with_webpki_verifier(authorities.verifier())
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    let bad = |_| TlsError(words::printable(&format!("{name} is not a name that TLS can ask for")));
+    ServerName::try_from(name.to_owned()).map_err(bad)
+}
+
+fn secured(connection: &ClientConnection, judge: &Judge) -> Result<Secured, TlsError> {
+    let unfinished = || TlsError("the handshake ended without a certificate".into());
+    let version =
+        connection.protocol_version().and_then(|version| version.as_str()).ok_or_else(unfinished)?;
+    let suite = connection.negotiated_cipher_suite().ok_or_else(unfinished)?.suite();
+    Ok(Secured {
+        version: version.replace('_', "."),
+        cipher: suite.as_str().unwrap_or("unknown").to_owned(),
+        identity: judge.identity().ok_or_else(unfinished)?,
+    })
 }

@@ -8,3 +8,4 @@ pub mod signature;
 pub mod sts;
 pub mod submission;
 pub mod tls;
+pub mod x509;

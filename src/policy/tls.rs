@@ -1,6 +1,14 @@
 //! How a connection to somebody's MX must be protected: a pure function of configuration, DANE and MTA-STS.
 
+use super::x509::{Certificate, PublicKey};
 use crate::config::TlsLevel;
+use std::fmt;
+
+#[cfg(test)]
+mod tests;
+
+/// Of a host's records no more are used: each may cost the check of a chain of certificates.
+const MAX_RECORDS: usize = 32;
 
 /// One TLSA record (RFC 6698 section 2.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +66,47 @@ pub enum Demand {
     Dane(Vec<Tlsa>),
 }
 
+/// What a host's TLSA records are worth; `secure` is what DNSSEC says of them. Records that are not secure are none
+/// (RFC 7672 section 2.1.1), and those that we cannot use do not count beside those that we can.
+pub fn dane_of(mut records: Vec<Tlsa>, secure: bool) -> Dane {
+    if !secure || records.is_empty() {
+        return Dane::Absent;
+    }
+    records.retain(is_usable);
+    // Of two digests of the same kind of thing the stronger one counts alone (RFC 7671 section 9).
+    let strong: Vec<(u8, u8)> =
+        records.iter().filter(|r| r.matching == 2).map(|r| (r.usage, r.selector)).collect();
+    records.retain(|r| r.matching != 1 || !strong.contains(&(r.usage, r.selector)));
+    records.truncate(MAX_RECORDS);
+    if records.is_empty() { Dane::Unusable } else { Dane::Records(records) }
+}
+
+/// Whether a record is one that SMTP can use: of usage DANE-TA or DANE-EE (RFC 7672 section 3.1.3 leaves out those that
+/// lean on public authorities), of known kinds, and with data that can match anything.
+fn is_usable(record: &Tlsa) -> bool {
+    let data = record.data.as_slice();
+    let fits = match (record.selector, record.matching) {
+        (0, 0) => Certificate::parse(data).is_some(),
+        (1, 0) => PublicKey::parse(data).is_some(),
+        (0 | 1, 1) => data.len() == 32,
+        (0 | 1, 2) => data.len() == 64,
+        _ => false,
+    };
+    fits && matches!(record.usage, 2 | 3)
+}
+
+impl fmt::Display for Tlsa {
+    /// `3 1 1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.usage, self.selector, self.matching)
+    }
+}
+
 /// What a host of a domain must offer; or why it must not be used at all.
+///
+/// Where both speak, DANE decides what the certificate must be, and MTA-STS cannot excuse a failure there (RFC 8461
+/// section 2); a host that an enforced policy does not name is left out all the same (section 4.1). A policy that is only
+/// tested changes nothing. `Off` is the owner's word against all of it.
 pub fn demand(level: TlsLevel, dane: Dane, sts: Sts) -> Result<Demand, String> {
     if level == TlsLevel::Off {
         return Ok(Demand::Clear);
@@ -70,6 +118,7 @@ pub fn demand(level: TlsLevel, dane: Dane, sts: Sts) -> Result<Demand, String> {
     Ok(match dane {
         Dane::Records(records) => Demand::Dane(records),
         _ if enforced => Demand::Verified,
+        // The secure answer shows that the host means to do TLS (RFC 7672 section 2.2).
         Dane::Unusable => Demand::Encrypted,
         Dane::Absent => Demand::Opportunistic,
     })

@@ -32,6 +32,7 @@ mod outlook;
 mod parts;
 mod plan;
 mod route;
+pub mod rules;
 mod send;
 pub mod sts;
 #[cfg(test)]

@@ -33,7 +33,7 @@ impl Parts {
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
         let tls = TlsClient::new(config.relay.roots.as_deref())
             .map_err(|error| Failure::new(Exit::Config, format!("relay.roots: {error}")))?;
-        let sts = StsCache::open(state, dns.clone(), tls.clone(), config.relay.allow_private);
+        let sts = StsCache::open(state, dns.clone(), tls.clone(), &config.relay);
         Ok(Parts {
             queue,
             store,

@@ -144,7 +144,6 @@ async fn prepare(parts: &Parts, hand: &Arc<Hand>, destination: &Arc<Host>) -> Re
             return Ok(Prepared::Ours);
         }
         let request = Request {
-            helo: parts.hostname.to_string(),
             envelope: Envelope { sender: entry.envelope.sender.clone(), recipients },
             size: entry.size,
             eight_bit: entry.eight_bit,

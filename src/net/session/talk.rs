@@ -1,11 +1,12 @@
-//! Drives the client's session over any stream.
+//! Reading and writing for the machine, each with its time.
 
-use crate::smtp::client::{Client, Outcome, Request, Step};
+use super::line::Line;
+use crate::smtp::client::{Client, Step};
 use crate::smtp::data::Stuffer;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -19,109 +20,55 @@ const REPLIES: usize = 4096;
 /// How long a server that stopped taking our octets is listened to, for what it may have said.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long the stream may take to close.
+/// How long QUIT may take to be written, and the stream to close.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Performs one transaction over `stream`. Once the greeting is read, `open` is given the name that the server calls
-/// itself (home seals for exactly that server) and returns the message, which is read to its end: CRLF lines, not
-/// dot-stuffed. Faults of the stream are fates, not errors.
-///
-/// Our side of the stream is closed at the end. The reply to QUIT is not waited for.
-pub async fn exchange<S, M>(
-    stream: &mut S,
-    request: Request,
-    open: impl FnOnce(&str) -> std::io::Result<M>,
-) -> Outcome
-where
-    S: AsyncRead + AsyncWrite + Unpin + ?Sized,
-    M: AsyncRead + Unpin,
-{
-    exchange_within(Duration::MAX, stream, request, open).await
-}
-
-/// As `exchange`, and no single wait takes longer than `patience`: somebody sits in front of it.
-pub async fn exchange_within<S, M>(
-    patience: Duration,
-    stream: &mut S,
-    request: Request,
-    open: impl FnOnce(&str) -> std::io::Result<M>,
-) -> Outcome
-where
-    S: AsyncRead + AsyncWrite + Unpin + ?Sized,
-    M: AsyncRead + Unpin,
-{
-    let mut talk = Talk::new(stream, request, patience);
-    let (mut open, mut message) = (Some(open), None);
-    let outcome = loop {
-        match talk.client.step() {
-            Step::Write(bytes) => {
-                talk.write(&bytes).await;
-                // The envelope is on its way: while it travels, the message is made.
-                if let Some(name) = talk.client.server_name()
-                    && let Some(open) = open.take()
-                {
-                    match open(name) {
-                        Ok(opened) => message = Some(opened),
-                        Err(error) => talk.client.lost(&unreadable(&error)),
-                    }
-                }
-            }
-            Step::Read => talk.read().await,
-            Step::SendMessage => match message.take() {
-                Some(message) => talk.send(message).await,
-                None => talk.client.lost("there is no message to send"),
-            },
-            Step::Done(outcome) => break outcome,
-        }
-    };
-    // Whatever comes of it: the outcome is known.
-    let _ = timeout(FAREWELL, talk.stream.shutdown()).await;
-    outcome
-}
-
-struct Talk<'a, S: ?Sized> {
-    stream: &'a mut S,
-    client: Client,
+pub(super) struct Talk<S> {
+    pub(super) line: Line<S>,
+    pub(super) client: Client,
     replies: Vec<u8>,
     /// When the reply that is due is overdue. Octets that complete no reply do not move it, so that a greeting that
     /// drips for ever ends.
     due: Instant,
+    /// When all of it is overdue: replies do not move it.
+    until: Instant,
     patience: Duration,
 }
 
 enum Event {
     Wrote(usize),
+    Flushed,
     Read(usize),
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
-    fn new(stream: &'a mut S, request: Request, patience: Duration) -> Talk<'a, S> {
-        let client = Client::new(request);
-        let mut talk = Talk { stream, client, replies: vec![0; REPLIES], due: Instant::now(), patience };
-        talk.wait_anew();
-        talk
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
+    pub(super) fn new(line: Line<S>, client: Client, patience: Duration) -> Talk<S> {
+        let now = Instant::now();
+        Talk { line, client, replies: vec![0; REPLIES], due: now, until: now, patience }
     }
 
-    fn timeout(&self) -> Duration {
-        self.client.timeout().min(self.patience)
+    /// What follows may take so long over all.
+    pub(super) fn allow(&mut self, time: Duration) {
+        self.until = Instant::now() + time;
+        self.wait_anew();
     }
 
-    fn wait_anew(&mut self) {
-        self.due = Instant::now() + self.timeout();
-    }
-
-    async fn read(&mut self) {
-        match timeout_at(self.due, self.stream.read(&mut self.replies)).await {
+    pub(super) async fn read(&mut self) {
+        match timeout_at(self.due, self.line.read(&mut self.replies)).await {
             Ok(Ok(0)) => self.client.lost(CLOSED),
             Ok(Ok(count)) => self.heard(count),
             Ok(Err(error)) => self.client.lost(&broken(&error)),
+            Err(_) if self.due == self.until => self.client.lost(SLOW),
             Err(_) => self.client.lost(&format!("no answer in {:?}", self.timeout())),
         }
     }
 
-    /// Sends the message, as few blocks as can be. What cannot be read or is not in CRLF form is left without its dot.
-    async fn send(&mut self, mut message: impl AsyncRead + Unpin) {
-        let (mut block, mut stuffed) = (vec![0; BLOCK], Vec::new());
+    /// Sends the message of about `size` octets, as few blocks as can be. What cannot be read or is not in CRLF form is
+    /// left without its dot.
+    pub(super) async fn send(&mut self, mut message: impl AsyncRead + Unpin, size: u64) {
+        // With room for one octet more than there are, a small letter is seen to its end in one block.
+        let room = usize::try_from(size).map_or(BLOCK, |size| size.saturating_add(1).min(BLOCK));
+        let (mut block, mut stuffed) = (vec![0; room], Vec::with_capacity(room + room / 16));
         let mut stuffer = Stuffer::new();
         loop {
             let count = match fill(&mut message, &mut block).await {
@@ -139,9 +86,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
             }
             if last {
                 self.client.dot_begun();
+                self.allow(self.client.timeout());
             }
             self.write(&stuffed).await;
-            if last || self.client.is_over() {
+            if last || !self.client.is_waiting() {
                 return;
             }
         }
@@ -149,37 +97,81 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
 
     /// Writes, and meanwhile hears what the server says: it may refuse early and close, and a server that waits for us
     /// to read must not wait for ever. Stops as soon as nothing more is wanted.
-    async fn write(&mut self, mut bytes: &[u8]) {
+    pub(super) async fn write(&mut self, mut bytes: &[u8]) {
         let patience = self.timeout();
-        let over = self.client.is_over();
-        while !bytes.is_empty() {
-            match timeout(patience, self.read_or_write(bytes)).await {
+        let waiting = self.client.is_waiting();
+        loop {
+            let limit = self.until.min(Instant::now() + patience);
+            match timeout_at(limit, self.read_or_write(bytes)).await {
                 Ok(Ok(Event::Wrote(count))) if count > 0 => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(Ok(Event::Flushed)) => break,
                 Ok(Ok(Event::Read(count))) if count > 0 => self.heard(count),
                 Ok(Ok(_)) => return self.client.lost(CLOSED),
                 Ok(Err(error)) => return self.last_words(&error).await,
+                Err(_) if limit == self.until => return self.client.lost(SLOW),
                 Err(_) => {
                     return self.client.lost(&format!("the server took nothing for {patience:?}"));
                 }
             }
-            if self.client.is_over() && !over {
+            if waiting && !self.client.is_waiting() && !bytes.is_empty() {
                 // In the middle of a line or of the message there is no place for QUIT.
                 return self.client.lost(CLOSED);
             }
         }
-        if let Err(error) = self.stream.flush().await {
-            self.client.lost(&broken(&error));
+        if self.client.dot_is_out() {
+            self.until = Instant::now() + self.client.timeout();
         }
         self.wait_anew();
     }
 
+    /// Whether the session is ready and the server says nothing. It has no business to: what it says unasked is that it
+    /// hangs up.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let mut replies = ReadBuf::new(&mut self.replies);
+        let mut cx = Context::from_waker(Waker::noop());
+        if self.client.is_ready() && Pin::new(&mut self.line).poll_read(&mut cx, &mut replies).is_ready() {
+            self.client.lost(CLOSED);
+        }
+        self.client.is_ready()
+    }
+
+    pub(super) async fn quit(&mut self) {
+        self.client.quit();
+        if let Step::Write(bytes) = self.client.step() {
+            // Whatever comes of it: the outcomes are known.
+            let _ = timeout(FAREWELL, async {
+                self.line.write_all(&bytes).await?;
+                self.line.flush().await
+            })
+            .await;
+        }
+        self.close().await;
+    }
+
+    pub(super) async fn close(&mut self) {
+        let _ = timeout(FAREWELL, self.line.shutdown()).await;
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.timeout().min(self.patience)
+    }
+
+    fn wait_anew(&mut self) {
+        self.due = self.until.min(Instant::now() + self.timeout());
+    }
+
+    /// Reads if there is something to read; else writes, and when all is written, flushes.
     async fn read_or_write(&mut self, bytes: &[u8]) -> io::Result<Event> {
         poll_fn(|cx| {
             let mut replies = ReadBuf::new(&mut self.replies);
-            if let Poll::Ready(read) = Pin::new(&mut *self.stream).poll_read(cx, &mut replies) {
+            let mut line = Pin::new(&mut self.line);
+            if let Poll::Ready(read) = line.as_mut().poll_read(cx, &mut replies) {
                 return Poll::Ready(read.map(|()| Event::Read(replies.filled().len())));
             }
-            Pin::new(&mut *self.stream).poll_write(cx, bytes).map_ok(Event::Wrote)
+            match bytes.is_empty() {
+                true => line.poll_flush(cx).map_ok(|()| Event::Flushed),
+                false => line.poll_write(cx, bytes).map_ok(Event::Wrote),
+            }
         })
         .await
     }
@@ -187,8 +179,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
     /// A write failed: what the server said before it hung up is a better reason than "broken pipe".
     async fn last_words(&mut self, error: &io::Error) {
         let until = Instant::now() + LAST_WORDS;
-        while !self.client.is_over() {
-            match timeout_at(until, self.stream.read(&mut self.replies)).await {
+        while self.client.is_waiting() {
+            match timeout_at(until, self.line.read(&mut self.replies)).await {
                 Ok(Ok(count)) if count > 0 => self.heard(count),
                 _ => break,
             }
@@ -206,12 +198,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + ?Sized> Talk<'a, S> {
 }
 
 const CLOSED: &str = "the server closed the connection";
+const SLOW: &str = "the server was too slow over all";
 
 fn broken(error: &io::Error) -> String {
     format!("the connection broke ({error})")
 }
 
-fn unreadable(error: &io::Error) -> String {
+pub(super) fn unreadable(error: &io::Error) -> String {
     format!("the message cannot be read ({error})")
 }
 
@@ -226,6 +219,3 @@ async fn fill(message: &mut (impl AsyncRead + Unpin), block: &mut [u8]) -> io::R
     }
     Ok(filled)
 }
-
-#[cfg(test)]
-mod tests;

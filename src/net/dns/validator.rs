@@ -1,0 +1,140 @@
+//! DNSSEC checked by ourselves (RFC 4035 section 5), by the crate that knows how.
+
+use super::anchors::Anchors;
+use super::upstream::Upstream;
+use super::{DnsError, MAX_TTL};
+use hickory_resolver::net::dnssec::DnssecDnsHandle;
+use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
+use hickory_resolver::net::{DnsError as WireError, NetError};
+use hickory_resolver::proto::dnssec::Proof;
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query};
+use hickory_resolver::proto::rr::{Name, RecordType};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// After how long it is tried again whether DNSSEC arrives here.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Validates, once it is known that the name servers let it.
+pub(super) struct Validator {
+    upstream: Upstream,
+    anchors: Anchors,
+    /// Whether nothing is answered without validation.
+    strict: bool,
+    /// There as soon as a chain of signatures was once seen whole: from then on nothing is taken for less.
+    handle: OnceLock<DnssecDnsHandle<Upstream>>,
+    doubt: Mutex<Option<Doubt>>,
+}
+
+struct Doubt {
+    since: Instant,
+    why: String,
+}
+
+/// What a validated question brought.
+pub(super) struct Checked {
+    /// The message; its records have their proofs.
+    pub(super) message: Message,
+    /// What is wrong with the proof that something does not exist.
+    pub(super) unproven: Option<Proof>,
+}
+
+impl Validator {
+    pub(super) fn new(upstream: Upstream, anchors: Anchors, strict: bool) -> Validator {
+        Validator { upstream, anchors, strict, handle: OnceLock::new(), doubt: Mutex::new(None) }
+    }
+
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// Whether answers can be validated; where they cannot, that is an error, or (unless it was asked for) a reason to
+    /// do without.
+    pub(super) async fn ready(&self) -> Result<bool, DnsError> {
+        if self.handle.get().is_some() {
+            return Ok(true);
+        }
+        let mut doubt = self.doubt.lock().await;
+        if self.handle.get().is_some() {
+            return Ok(true);
+        }
+        if let Some(Doubt { why, .. }) = doubt.as_ref().filter(|doubt| doubt.since.elapsed() < AGAIN) {
+            return self.without(why);
+        }
+        match self.probe().await? {
+            Ok(handle) => {
+                if doubt.take().is_some() {
+                    tracing::info!("DNS: DNSSEC arrives here again");
+                }
+                Ok(self.handle.set(handle).is_ok())
+            }
+            Err(why) => {
+                if doubt.is_none() {
+                    let then = if self.strict { "no mail goes out" } else { "there is no DANE" };
+                    tracing::error!("{why}. Until then {then}");
+                }
+                let result = self.without(&why);
+                *doubt = Some(Doubt { since: Instant::now(), why });
+                result
+            }
+        }
+    }
+
+    fn without(&self, why: &str) -> Result<bool, DnsError> {
+        if self.strict { Err(DnsError(why.to_owned())) } else { Ok(false) }
+    }
+
+    /// One question, validated.
+    pub(super) async fn ask(&self, name: &Name, kind: RecordType) -> Result<Checked, NetError> {
+        let handle = self.handle.get().ok_or(NetError::NoConnections)?;
+        match handle.send(request(name, kind, true)).first_answer().await {
+            Ok(response) => Ok(Checked { message: response.into_message(), unproven: None }),
+            Err(NetError::Dns(WireError::Nsec { response, proof, .. })) => {
+                Ok(Checked { message: response.into_message(), unproven: Some(proof) })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the anchor's zone has keys that verify. Servers that do not answer at all are an error; those that keep
+    /// DNSSEC from us are a reason in words.
+    async fn probe(&self) -> Result<Result<DnssecDnsHandle<Upstream>, String>, DnsError> {
+        let why = match self.verify_zone().await {
+            Ok(Some(handle)) => return Ok(Ok(handle)),
+            Ok(None) => "no valid signature of its keys".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let plain = self.upstream.ask(request(self.anchors.zone(), RecordType::NS, false)).await;
+        if let Err(error) =
+            plain.as_ref().err().filter(|error| !matches!(error, NetError::Dns(_))).map_or(Ok(()), Err)
+        {
+            return Err(DnsError(format!("the name servers do not answer: {error}")));
+        }
+        let servers: Vec<String> = self.upstream.servers().iter().map(ToString::to_string).collect();
+        Ok(Err(format!(
+            "DNSSEC does not come through the name servers ({}; DNSKEY of {}: {why}): install unbound on this machine \
+             and set dns.servers = [\"127.0.0.1:53\"], or choose another dns.dnssec; and see that the clock is right",
+            servers.join(", "),
+            self.anchors.zone(),
+        )))
+    }
+
+    async fn verify_zone(&self) -> Result<Option<DnssecDnsHandle<Upstream>>, NetError> {
+        let keys = self.anchors.keys(&self.upstream).await?;
+        let handle = DnssecDnsHandle::with_trust_anchor(self.upstream.clone(), keys.into())
+            .positive_validation_ttl(Duration::ZERO..=MAX_TTL);
+        let zone = request(self.anchors.zone(), RecordType::DNSKEY, true);
+        let answer = handle.send(zone).first_answer().await?;
+        let secure = |kind| {
+            answer.answers.iter().any(|record| record.record_type() == kind && record.proof == Proof::Secure)
+        };
+        Ok((secure(RecordType::DNSKEY) && secure(RecordType::RRSIG)).then_some(handle))
+    }
+}
+
+fn request(name: &Name, kind: RecordType, dnssec: bool) -> DnsRequest {
+    let mut options = DnsRequestOptions::default();
+    options.edns_set_dnssec_ok = dnssec;
+    DnsRequest::from_query(Query::query(name.clone(), kind), options)
+}
