@@ -40,7 +40,7 @@ impl Town {
         Town { server, sink, home, dns }
     }
 
-    /// A letter that waits, and was tried; its id.
+    /// A letter that waits, since it was tried or since its destination was; its id.
     fn deferred(&self, to: &str, subject: &str) -> String {
         self.sent(&self.home, to, subject)
     }
@@ -50,7 +50,8 @@ impl Town {
         assert!(sent.status.success() && sent.stderr.is_empty(), "{}", shown(&sent));
         let found = || {
             let mine = self.waiting(&[to]).into_iter().rev();
-            let tried = mine.filter(|waiting| waiting["reason"].is_string()).find(|waiting| {
+            let tried = |waiting: &Value| waiting["reason"].is_string() || waiting["closed"].is_object();
+            let tried = mine.filter(tried).find(|waiting| {
                 let id = waiting["id"].as_str().unwrap();
                 self.show(id)["header"][0]["text"] == subject
             });
@@ -122,6 +123,9 @@ fn what_waits_is_listed_with_its_reason_and_shown_in_full() {
     let line = lines.iter().find(|line| line.starts_with(&id)).unwrap();
     assert!(line.contains(&format!("{ME} → {FRIEND}  1 try, next in ")), "{list}");
     assert!(lines[2].starts_with("2 letters, 2 recipients, "), "{list}");
+    // The same server was found to be away a moment ago.
+    let line = lines.iter().find(|line| line.starts_with(&other)).unwrap();
+    assert!(line.contains("a@other.example  0 tries, when other.example is tried again, in "), "{list}");
     for word in [&*id, FRIEND, "Friend@There.Example", "there.example"] {
         let list = town.done(&["list", word]);
         assert!(list.contains(&id) && !list.contains(&other), "{word}: {list}");

@@ -32,7 +32,7 @@ impl Closures {
     /// What a recipient waits for, if that is longer than his own time.
     pub fn of(&self, state: &RecipientState) -> Option<Closed> {
         let closed = self.by_name.get(&state.recipient.address.host().to_string())?;
-        (!state.held && closed.until >= state.next_attempt).then(|| closed.clone())
+        (!state.held && closed.until > state.next_attempt).then(|| closed.clone())
     }
 }
 
