@@ -177,18 +177,19 @@ fn a_running_server_takes_orders() {
     assert_eq!(town.done(&["retry"]), format!("{late} {FRIEND}: tried again now\n"));
     eventually("the letter at the sink", || (town.sink.count("goes at once") == 1).then_some(()));
     eventually("an empty queue", || town.is_empty().then_some(()));
+}
 
-    town.sink.away(true);
+#[test]
+fn what_is_held_stays_until_it_is_released() {
+    let town = Town::new();
     let held = town.deferred(FRIEND, "held");
     town.done(&["hold", FRIEND]);
+    let beside = town.deferred("a@other.example", "beside it");
     town.sink.away(false);
-    // A held one stays, whatever is tried beside it.
-    town.ran(&["retry"]);
-    town.sink.away(true);
-    town.deferred("a@other.example", "beside it");
-    town.sink.away(false);
-    town.done(&["retry", "other.example"]);
+    // Everything is what is not held.
+    assert_eq!(town.done(&["retry"]), format!("{beside} a@other.example: tried again now\n"));
     eventually("the other letter", || (town.sink.count("beside it") == 1).then_some(()));
+    assert!(town.fails(&["retry", &held], 75).contains("for 1 of 1 recipients"));
     assert_eq!(town.sink.count("Subject: held"), 0);
     assert_eq!(town.done(&["release", &held]), format!("{held} {FRIEND}: released, and tried now\n"));
     eventually("the letter that was held", || (town.sink.count("Subject: held") == 1).then_some(()));
