@@ -6,11 +6,13 @@ mod harness;
 
 use harness::runtime;
 use harness::signed::{Fault, Resolver, Signed, Zone};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pillarbox::config::{self, Dnssec};
 use pillarbox::mail::address::Domain;
 use pillarbox::net::dns::{Dns, DnsError, Known, Located, MailHosts};
 use pillarbox::policy::tls::Tlsa;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 /// `[dns]` as a server's configuration has it, through the configuration's own reader.
 fn dns(table: &str) -> Dns {
@@ -188,6 +190,19 @@ fn cnames_are_as_good_as_the_whole_way() {
 }
 
 #[test]
+fn a_dname_stands_for_the_cnames_below_it() {
+    let signed = Signed::start(&[
+        Zone::signed("one.test", "sub DNAME three.test.\nplain DNAME plain.test.\n"),
+        Zone::nsec3("three.test", &good()),
+        Zone::unsigned("plain.test", &good()),
+    ]);
+    let ways = Ways::of(&signed);
+    ways.locate("mx.sub.one.test", Ok((BOTH, true, Some("mx.three.test"))));
+    ways.tlsa("mx.sub.one.test", Ok((&[7], true)));
+    ways.locate("mx.plain.one.test", Ok((BOTH, false, None)));
+}
+
+#[test]
 fn wildcards_are_as_good_as_the_proof_that_nothing_is_closer() {
     let wild = "* MX 0 mx\n*.deep A 192.0.2.5\nz.deep TXT hello\n*._tcp.mx TLSA 3 1 1 ".to_owned()
         + &"07".repeat(32);
@@ -276,5 +291,119 @@ fn a_wrong_anchor_stops_those_who_insist_and_nobody_else() {
     for mode in [None, Some(Dnssec::Trust), Some(Dnssec::Off)] {
         let plain = ask(mode, None).unwrap();
         assert_eq!(plain, Known { value: vec![tlsa(&7)], secure: false }, "{mode:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_a_datagram_is_fetched_by_tcp() {
+    let many: String = (0..60).map(|i| tlsa_text("_25._tcp.mx", i)).collect();
+    let signed = Signed::start(&[Zone::signed("one.test", &format!("mx A 192.0.2.1\n{many}"))]);
+    for (way, dns) in &Ways::of(&signed).ways {
+        let mut found = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).unwrap();
+        found.value.sort_by(|a, b| a.data.cmp(&b.data));
+        let all: Vec<Tlsa> = (0..60).map(|octet| tlsa(&octet)).collect();
+        assert_eq!(found, Known { value: all, secure: true }, "{way}");
+    }
+}
+
+/// A name server between us and knot that changes every answer to a question of one type.
+fn liar(server: SocketAddr, kind: RecordType, lie: impl Fn(&mut Message) + Send + 'static) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
+            let onward = UdpSocket::bind("127.0.0.1:0").unwrap();
+            onward.send_to(&buffer[..length], server).unwrap();
+            let length = onward.recv(&mut buffer).unwrap();
+            let mut answer = Message::from_vec(&buffer[..length]).unwrap();
+            if answer.queries[0].query_type() == kind {
+                lie(&mut answer);
+            }
+            socket.send_to(&answer.to_vec().unwrap(), asker).unwrap();
+        }
+    });
+    address
+}
+
+fn validating(signed: &Signed, server: SocketAddr) -> Dns {
+    let (servers, dnssec) = (vec![server], Some(Dnssec::Validate));
+    Dns::new(&config::Dns { servers, dnssec, anchors: Some(signed.anchor()) }).unwrap()
+}
+
+#[test]
+fn nobody_on_the_way_takes_tlsa_records_away() {
+    let signed = Signed::start(&[
+        Zone::signed("one.test", &(good() + "own A 192.0.2.3\n*.wild A 192.0.2.4\nthere.wild A 192.0.2.5\n")),
+        Zone::unsigned("plain.test", &good()),
+    ]);
+    // An empty answer, with no proof, with the SOA of a zone that needs none, and with the proof of another name.
+    let elsewhere = |owner: &str| {
+        let dns = hickory_proto::rr::rdata::SOA::new(
+            Name::from_ascii("ns.").unwrap(),
+            Name::from_ascii("root.").unwrap(),
+            1,
+            3600,
+            600,
+            86400,
+            60,
+        );
+        Record::from_rdata(Name::from_ascii(owner).unwrap(), 60, RData::SOA(dns))
+    };
+    let lies: [Vec<Record>; 4] =
+        [vec![], vec![elsewhere("plain.test.")], vec![elsewhere("one.test.")], vec![elsewhere(".")]];
+    for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
+        for authorities in lies.clone() {
+            let what = format!("{code} {authorities:?}");
+            let liar = liar(signed.address(), RecordType::TLSA, move |answer| {
+                answer.metadata.response_code = code;
+                answer.answers.clear();
+                answer.authorities = authorities.clone();
+            });
+            let dns = validating(&signed, liar);
+            let error = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).expect_err(&what);
+            assert!(error.to_string().contains("bogus"), "{what}: {error}");
+        }
+    }
+}
+
+#[test]
+fn nobody_on_the_way_adds_to_what_is_signed() {
+    let signed = Signed::start(&[Zone::signed("one.test", &good()), Zone::unsigned("plain.test", &good())]);
+    // The AD bit is the word of somebody whom we do not believe here.
+    let boast = liar(signed.address(), RecordType::TLSA, |answer| answer.metadata.authentic_data = true);
+    let found = runtime().block_on(validating(&signed, boast).tlsa(&name("mx.plain.test"), 25)).unwrap();
+    assert!(!found.secure);
+    let added = liar(signed.address(), RecordType::MX, |answer| {
+        let mut mx = answer.answers[0].clone();
+        mx.data =
+            RData::MX(hickory_proto::rr::rdata::MX::new(0, Name::from_ascii("evil.plain.test.").unwrap()));
+        answer.answers.push(mx);
+    });
+    let error = runtime().block_on(validating(&signed, added).route(&name("one.test"))).unwrap_err();
+    assert!(error.to_string().contains("bogus"), "{error}");
+}
+
+#[test]
+fn a_wildcard_does_not_hide_what_is_closer() {
+    let text = "*.wild MX 0 mx.evil\nthere.wild MX 0 mx\n* MX 0 mx.evil\ndeep.end TXT hello\n";
+    let zones = [Zone::signed("one.test", text), Zone::nsec3("three.test", text)];
+    let signed = Signed::start(&zones);
+    for zone in ["one.test", "three.test"] {
+        for (asked, replayed) in [("there.wild", "other.wild"), ("deep.end", "other"), ("new.end", "other")] {
+            let (asked, replayed) = (format!("{asked}.{zone}"), format!("{replayed}.{zone}."));
+            // What the wildcard says of another name, with all its proofs, as if it were of this one.
+            let server = signed.address();
+            let liar = liar(server, RecordType::MX, move |answer| {
+                let name = answer.queries[0].name().clone();
+                let mut other = harness::signed::asked(server, &replayed, RecordType::MX);
+                other.answers.iter_mut().for_each(|record| record.name = name.clone());
+                (answer.answers, answer.authorities) = (other.answers, other.authorities);
+                answer.metadata.response_code = ResponseCode::NoError;
+            });
+            let found = runtime().block_on(validating(&signed, liar).route(&name(&asked)));
+            let error = found.expect_err(&asked).to_string();
+            assert!(error.contains("bogus"), "{asked}: {error}");
+        }
     }
 }

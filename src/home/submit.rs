@@ -8,8 +8,8 @@ use crate::error::{Exit, Failure};
 use crate::home::outbox::Record;
 use crate::mail::address::Address;
 use crate::mail::envelope::Envelope;
-use crate::net::exchange::exchange;
-use crate::net::transport::{Stderr, reach};
+use crate::net::session::Session;
+use crate::net::transport::{Stderr, Stream, reach};
 use crate::smtp::client::{Fate, Outcome, Request};
 use crate::smtp::reply::{Reply, printable};
 use crate::trust::keys::PrivateKey;
@@ -170,20 +170,30 @@ impl Attempt<'_> {
         };
         let addresses: u64 = self.addresses().map(|address| address.to_string().len() as u64 * 3 / 2).sum();
         let request = Request {
-            helo: HELO.to_owned(),
             envelope: self.record.envelope.clone(),
             size: self.letter.bytes.len() as u64 + SEAL_ROOM + addresses,
             eight_bit: !self.letter.bytes.is_ascii(),
             all_or_none: true,
         };
         let outcome = tokio::select! {
-            outcome = exchange(&mut stream, request, |server_name| self.message(server_name)) => outcome,
+            outcome = self.transact(&mut stream, request) => outcome,
             () = self.ungreeted(patience) => self.deferred(&format!("it did not greet in {patience:?}")),
         };
         match stream.finish(FAREWELL).await {
             // The command's last words are why there was no greeting.
             Err(words) if !self.greeted.get() && !is_refused(&outcome) => self.deferred(&words),
             _ => outcome,
+        }
+    }
+
+    async fn transact(&self, stream: &mut Stream, request: Request) -> Outcome {
+        match Session::open_clear(stream, HELO, Duration::MAX).await {
+            Ok(mut session) => {
+                let outcome = session.send_made(request, |server_name| self.message(server_name)).await;
+                session.quit().await;
+                outcome
+            }
+            Err(trouble) => Outcome::for_all(request.envelope.recipients.len(), trouble.fate()),
         }
     }
 
@@ -196,8 +206,7 @@ impl Attempt<'_> {
     }
 
     fn deferred(&self, why: &str) -> Outcome {
-        let fates = vec![Fate::Deferred(why.to_owned()); self.record.envelope.recipients.len()];
-        Outcome { fates, dot_sent: false }
+        Outcome::for_all(self.record.envelope.recipients.len(), Fate::Deferred(why.to_owned()))
     }
 
     /// The letter under a fresh seal for the server that greeted us.

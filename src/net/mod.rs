@@ -2,7 +2,6 @@
 
 pub mod dial;
 pub mod dns;
-pub mod exchange;
 pub mod export;
 pub mod https;
 pub mod preface;
@@ -10,3 +9,4 @@ pub mod public;
 pub mod session;
 pub mod tls;
 pub mod transport;
+pub mod waiting;

@@ -5,7 +5,7 @@ mod judge;
 mod roots;
 mod signature;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod words;
 
 use crate::policy::tls::Demand;

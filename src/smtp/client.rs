@@ -1,23 +1,29 @@
-//! The client's session: one transaction, one outcome per recipient, pipelined where the server allows it.
+//! The client's session: opened once, then one transaction after another, each with one outcome per recipient,
+//! pipelined where the server allows it. After anything odd it is over: no letter goes to a server that may be in
+//! another state than we believe.
 
+mod auth;
 mod compose;
 mod fitness;
-mod greeting;
 mod offers;
+mod opening;
+mod transaction;
 mod words;
+
+pub use auth::Login;
+pub use opening::{Hello, Privacy, Trouble};
 
 use super::reply::Reply;
 use super::reply::reader::ReplyReader;
 use crate::mail::envelope::Envelope;
 use offers::Offers;
-use std::collections::VecDeque;
+use opening::Opening;
 use std::time::Duration;
+use transaction::Transaction;
 
 /// What is to be sent.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// What we call ourselves in EHLO.
-    pub helo: String,
     /// The envelope.
     pub envelope: Envelope,
     /// The message's size in octets, for `SIZE=`.
@@ -48,121 +54,164 @@ pub struct Outcome {
     pub dot_sent: bool,
 }
 
+impl Outcome {
+    /// The same fate for all of `recipients`, nothing having been sent.
+    pub fn for_all(recipients: usize, fate: Fate) -> Outcome {
+        Outcome { fates: vec![fate; recipients], dot_sent: false }
+    }
+}
+
 /// What the driver has to do next.
-#[derive(Debug)]
 pub enum Step {
     /// Send these bytes, then go on.
     Write(Vec<u8>),
     /// Read more and `feed` it.
     Read,
+    /// Perform the TLS handshake, then say `secured`.
+    Handshake,
+    /// `begin` a transaction, or `quit`.
+    Ready,
     /// Send the message, dot-stuffed (`data::Stuffer`), with the final dot, then go on.
     SendMessage,
-    /// Over.
+    /// The transaction is over; said once.
     Done(Outcome),
+    /// There is no session to be had here; said once.
+    Failed(Trouble),
+    /// The connection is of no more use: close it.
+    Close,
 }
 
-/// One transaction's machine.
-#[derive(Clone, Debug)]
+/// A session's machine.
+#[derive(Clone)]
 pub struct Client {
-    request: Request,
     reader: ReplyReader,
-    stage: Stage,
     out: Vec<u8>,
-    offers: Offers,
-    server: Option<String>,
-    /// Commands still to be written.
-    unsent: VecDeque<Verb>,
-    /// Commands written and not answered.
-    unanswered: VecDeque<Verb>,
-    recipients: Vec<Progress>,
-    dot_sent: bool,
+    peer: Peer,
+    phase: Phase,
+    /// Why there is no TLS, once that is known.
+    clear: Option<String>,
+    /// The last transaction ended before its dot: the next one begins with RSET.
+    unfinished: bool,
     replies: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    Greeting,
-    Ehlo,
-    Helo,
-    Envelope,
-    /// 354 came; whether the driver was told.
-    Message {
-        told: bool,
-    },
-    Dot,
-    /// 354 came though no recipient was accepted; the dot alone ends that.
-    LoneDot,
+/// What is known of the server.
+#[derive(Clone, Default)]
+struct Peer {
+    /// What it calls itself.
+    name: Option<String>,
+    offers: Offers,
+    /// Whether we speak under TLS.
+    private: bool,
+}
+
+#[derive(Clone)]
+enum Phase {
+    Opening(Opening),
+    /// STARTTLS was accepted.
+    Handshake(Hello),
+    Ready,
+    Transaction(Transaction),
+    /// The outcome waits to be told; whether another transaction may follow.
+    Settled(Outcome, bool),
+    Failed(Trouble),
     Over,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
-    Mail,
-    Rcpt(usize),
-    Data,
-}
-
-#[derive(Clone, Debug)]
-enum Progress {
-    Open,
-    /// RCPT was answered with 2xx; what counts is the reply to the dot.
-    Taken,
-    Settled(Fate),
 }
 
 impl Client {
     /// A machine that waits for the greeting.
-    pub fn new(request: Request) -> Client {
-        let recipients = vec![Progress::Open; request.envelope.recipients.len()];
+    pub fn new(hello: Hello) -> Client {
         Client {
-            request,
             reader: ReplyReader::default(),
-            stage: Stage::Greeting,
             out: Vec::new(),
-            offers: Offers::default(),
-            server: None,
-            unsent: VecDeque::new(),
-            unanswered: VecDeque::new(),
-            recipients,
-            dot_sent: false,
+            peer: Peer { private: hello.privacy == Privacy::Given, ..Peer::default() },
+            phase: Phase::Opening(Opening::greeted(hello)),
+            clear: None,
+            unfinished: false,
             replies: 0,
+        }
+    }
+
+    /// Begins a transaction. Where the session is not ready, it ends at once.
+    pub fn begin(&mut self, request: Request) {
+        if !self.is_ready() {
+            let fate = Fate::Deferred("the session with the server was over".into());
+            self.phase = Phase::Settled(Outcome::for_all(request.envelope.recipients.len(), fate), false);
+            return self.out.clear();
+        }
+        let mut transaction = Transaction::new(request);
+        let ending = transaction.begin(&self.peer, self.unfinished, &mut self.out);
+        self.phase = Phase::Transaction(transaction);
+        self.end(ending);
+    }
+
+    /// The TLS handshake is done. What the server said before it is forgotten (RFC 3207 section 4.2).
+    pub fn secured(&mut self) {
+        if let Phase::Handshake(hello) = &self.phase {
+            let hello = Hello { privacy: Privacy::Given, ..hello.clone() };
+            self.peer = Peer { private: true, ..Peer::default() };
+            self.phase = Phase::Opening(Opening::secured(hello, &mut self.out));
         }
     }
 
     /// Takes bytes that were read.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.reader.feed(bytes);
-        while self.stage != Stage::Over {
+        while matches!(self.phase, Phase::Opening(_) | Phase::Transaction(_)) {
             match self.reader.next_reply() {
+                // What is still to be written cannot have been answered.
+                Ok(Some(_)) if !self.out.is_empty() => self.lost("the server answered before it was asked"),
                 Ok(Some(reply)) => self.take(reply),
                 Ok(None) => return,
-                Err(fault) => self.end(Fate::Deferred(fault.0)),
+                Err(fault) => self.fail(fault.0),
             }
+        }
+        if !self.reader.is_empty() {
+            self.unasked();
         }
     }
 
-    /// The connection ended, failed or timed out: `why` in words. The next steps lead to `Done`.
+    /// The connection ended, failed or timed out: `why` in words.
     pub fn lost(&mut self, why: &str) {
-        let what = match self.stage {
-            Stage::Message { .. } => "while the message was being sent".to_owned(),
-            _ => format!("while waiting for {}", self.awaited()),
+        let while_what = match &self.phase {
+            Phase::Opening(opening) => format!("while waiting for {}", opening.awaited()),
+            Phase::Transaction(transaction) => transaction.doing(),
+            Phase::Handshake(_) => "during the TLS handshake".to_owned(),
+            Phase::Ready | Phase::Settled(..) | Phase::Failed(_) | Phase::Over => return self.close(),
         };
-        self.end(Fate::Deferred(format!("{why}, {what}")));
+        self.fail(format!("{why}, {while_what}"));
+    }
+
+    /// Ends the session in good manners.
+    pub fn quit(&mut self) {
+        if self.is_ready() {
+            self.out.extend_from_slice(QUIT);
+            self.phase = Phase::Over;
+        }
     }
 
     /// The final dot is about to be written: from here on the server may have the message. A driver that writes the
     /// message in pieces says so before the last one; the step after `SendMessage` implies it.
     pub fn dot_begun(&mut self) {
-        if matches!(self.stage, Stage::Message { .. }) {
-            self.dot_sent = true;
-            self.stage = Stage::Dot;
+        if let Phase::Transaction(transaction) = &mut self.phase {
+            transaction.dot_begun();
         }
     }
 
-    /// Whether all fates are settled. When this comes true while something is written, the rest must not be sent, least
-    /// of all the dot: the server has answered before it was asked.
-    pub fn is_over(&self) -> bool {
-        self.stage == Stage::Over
+    /// Whether the final dot of the transaction was begun and is not answered.
+    pub fn dot_is_out(&self) -> bool {
+        matches!(&self.phase, Phase::Transaction(transaction) if transaction.dot_is_out())
+    }
+
+    /// Whether a transaction may begin.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Whether something is still expected of the server. When this becomes false while something is written, the rest
+    /// must not be sent, least of all the dot: the server has answered before it was asked.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.phase, Phase::Opening(_) | Phase::Transaction(_))
     }
 
     /// How many whole replies have come: when it grows, the wait of `timeout` begins anew.
@@ -170,12 +219,20 @@ impl Client {
         self.replies
     }
 
-    /// The name that the server calls itself in its greeting; known from `MAIL` to the end of the transaction.
+    /// The name that the server calls itself; known in a transaction, once `MAIL` is written.
     pub fn server_name(&self) -> Option<&str> {
-        match self.stage {
-            Stage::Greeting | Stage::Ehlo | Stage::Helo | Stage::Over => None,
-            _ => self.server.as_deref(),
-        }
+        let transacts = matches!(self.phase, Phase::Transaction(_));
+        self.peer.name.as_deref().filter(|_| transacts)
+    }
+
+    /// Why the session is not under TLS; none before that is known, or if it is.
+    pub fn why_clear(&self) -> Option<&str> {
+        self.clear.as_deref()
+    }
+
+    /// Whether the server takes DSN parameters, and so the duty to report (RFC 3461).
+    pub fn offers_dsn(&self) -> bool {
+        self.peer.offers.dsn
     }
 
     /// The next action.
@@ -183,26 +240,34 @@ impl Client {
         if !self.out.is_empty() {
             return Step::Write(std::mem::take(&mut self.out));
         }
-        match &mut self.stage {
-            Stage::Message { told } if !*told => {
-                *told = true;
-                Step::SendMessage
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Settled(outcome, sane) => {
+                self.phase = if sane { Phase::Ready } else { Phase::Over };
+                return Step::Done(outcome);
             }
-            Stage::Over => Step::Done(self.outcome()),
-            _ => {
-                self.dot_begun();
+            Phase::Failed(trouble) => return Step::Failed(trouble),
+            phase => self.phase = phase,
+        }
+        match &mut self.phase {
+            Phase::Transaction(transaction) => {
+                if transaction.tell_message() {
+                    return Step::SendMessage;
+                }
+                transaction.dot_begun();
                 Step::Read
             }
+            Phase::Opening(_) => Step::Read,
+            Phase::Handshake(_) => Step::Handshake,
+            Phase::Ready => Step::Ready,
+            Phase::Settled(..) | Phase::Failed(_) | Phase::Over => Step::Close,
         }
     }
 
     /// How long to wait for the reply that is due, or in the message for a block to be taken (RFC 5321 section
     /// 4.5.3.2).
     pub fn timeout(&self) -> Duration {
-        let minutes = match self.stage {
-            Stage::Dot | Stage::LoneDot => 10,
-            Stage::Message { .. } => 3,
-            Stage::Envelope if self.unanswered.front() == Some(&Verb::Data) => 2,
+        let minutes = match &self.phase {
+            Phase::Transaction(transaction) => transaction.minutes(),
             _ => 5,
         };
         Duration::from_secs(60 * minutes)
@@ -210,170 +275,80 @@ impl Client {
 
     fn take(&mut self, reply: Reply) {
         self.replies += 1;
-        if reply.code == 421 {
-            let fate = self.verdict(reply);
-            return self.end(fate);
-        }
-        match self.stage {
-            Stage::Greeting => self.greeted(reply),
-            Stage::Ehlo | Stage::Helo => self.helloed(reply),
-            Stage::Envelope => self.envelope_answered(reply),
-            Stage::Message { .. } => {
-                let fate = self.verdict(reply);
-                self.end(fate);
+        match &mut self.phase {
+            Phase::Opening(opening) => {
+                let next = opening.take(reply, &mut self.peer, &mut self.out);
+                self.clear = opening.why_clear().map(str::to_owned);
+                self.open(next);
             }
-            Stage::Dot => {
-                let fate = match reply.code {
-                    200..300 => Fate::Accepted(reply),
-                    _ => self.verdict(reply),
-                };
-                self.quit(fate);
+            Phase::Transaction(transaction) => {
+                let ending = transaction.take(reply, &self.peer, &mut self.out);
+                self.end(ending);
             }
-            Stage::LoneDot => self.quit(Fate::Deferred("no recipient was accepted".into())),
-            Stage::Over => {}
+            _ => {}
         }
     }
 
-    /// The server is ready; what it cannot take is refused here, in its name.
-    fn begin(&mut self) {
-        if let Some(refusal) = fitness::refusal(&self.request, &self.offers) {
-            return self.quit(Fate::Refused(refusal));
-        }
-        self.unsent.push_back(Verb::Mail);
-        for (n, recipient) in self.request.envelope.recipients.iter().enumerate() {
-            if recipient.address.needs_smtputf8() && !self.offers.smtputf8 {
-                self.recipients[n] = Progress::Settled(Fate::Refused(fitness::no_smtputf8()));
-            } else {
-                self.unsent.push_back(Verb::Rcpt(n));
+    fn open(&mut self, next: opening::Next) {
+        match next {
+            opening::Next::More => {}
+            opening::Next::Ready => self.phase = Phase::Ready,
+            opening::Next::Handshake(hello) => self.phase = Phase::Handshake(hello),
+            opening::Next::Quit(trouble) => {
+                self.out.extend_from_slice(QUIT);
+                self.phase = Phase::Failed(trouble);
             }
-        }
-        let refused = self.request.envelope.recipients.len() + 1 - self.unsent.len();
-        if self.unsent.len() == 1 || (refused > 0 && self.request.all_or_none) {
-            return self.quit(none_of_all());
-        }
-        self.unsent.push_back(Verb::Data);
-        self.stage = Stage::Envelope;
-        self.write();
-    }
-
-    /// Writes the commands that may go now: all of them with PIPELINING, else one. DATA is not pipelined where one
-    /// refused recipient would make it wrong.
-    fn write(&mut self) {
-        while let Some(verb) = self.unsent.front().copied() {
-            let waits = verb == Verb::Data && self.request.all_or_none;
-            if !self.unanswered.is_empty() && (waits || !self.offers.pipelining) {
-                return;
-            }
-            if verb == Verb::Data && self.unanswered.is_empty() && !self.worth_sending() {
-                return self.quit(none_of_all());
-            }
-            let line = match verb {
-                Verb::Mail => {
-                    compose::mail(&self.request, &self.offers, fitness::smtputf8(&self.request, &self.offers))
-                }
-                Verb::Rcpt(n) => compose::rcpt(&self.request.envelope.recipients[n], &self.offers),
-                Verb::Data => "DATA\r\n".to_owned(),
-            };
-            self.out.extend_from_slice(line.as_bytes());
-            self.unsent.pop_front();
-            self.unanswered.push_back(verb);
+            opening::Next::HangUp(trouble) => self.phase = Phase::Failed(trouble),
         }
     }
 
-    fn worth_sending(&self) -> bool {
-        let mut taken = self.recipients.iter().map(|progress| matches!(progress, Progress::Taken));
-        if self.request.all_or_none { taken.all(|taken| taken) } else { taken.any(|taken| taken) }
-    }
-
-    fn envelope_answered(&mut self, reply: Reply) {
-        match self.unanswered.front().copied() {
-            Some(Verb::Mail) => self.mail_answered(reply),
-            Some(Verb::Rcpt(n)) => self.rcpt_answered(n, reply),
-            Some(Verb::Data) => return self.data_answered(reply),
-            None => {
-                let fate = self.verdict(reply);
-                return self.end(fate);
-            }
+    fn end(&mut self, ending: transaction::Ending) {
+        let Phase::Transaction(transaction) = &self.phase else { return };
+        let outcome = transaction.outcome();
+        match ending {
+            transaction::Ending::NotYet => return,
+            transaction::Ending::Sane => self.unfinished = transaction.is_unfinished(),
+            transaction::Ending::Quit => self.out.extend_from_slice(QUIT),
+            transaction::Ending::HangUp => self.out.clear(),
         }
-        self.unanswered.pop_front();
-        self.write();
-        if self.stage == Stage::Envelope && self.unsent.is_empty() && self.unanswered.is_empty() {
-            self.quit(none_of_all());
-        }
+        self.phase = Phase::Settled(outcome, ending == transaction::Ending::Sane);
     }
 
-    fn mail_answered(&mut self, reply: Reply) {
-        if !(200..300).contains(&reply.code) {
-            let fate = self.verdict(reply);
-            self.settle(fate);
-            self.unsent.clear();
-        }
-    }
-
-    fn rcpt_answered(&mut self, n: usize, reply: Reply) {
-        let fate = match reply.code {
-            200..300 => None,
-            // RFC 5321 section 4.5.3.1.10: an old way to say "too many at once".
-            552 => Some(Fate::Deferred(self.quoted(&reply))),
-            _ => Some(self.verdict(reply)),
-        };
-        if let Some(progress @ Progress::Open) = self.recipients.get_mut(n) {
-            *progress = fate.map_or(Progress::Taken, Progress::Settled);
-        }
-    }
-
-    fn data_answered(&mut self, reply: Reply) {
-        match (reply.code, self.worth_sending()) {
-            (354, true) => {
-                self.unanswered.pop_front();
-                self.stage = Stage::Message { told: false };
-            }
-            (354, false) => {
-                self.unanswered.pop_front();
-                self.out.extend_from_slice(b".\r\n");
-                self.stage = Stage::LoneDot;
-            }
-            _ => {
-                let fate = self.verdict(reply);
-                self.quit(fate);
-            }
-        }
-    }
-
-    /// Gives `fate` to all recipients that have none yet.
-    fn settle(&mut self, fate: Fate) {
-        for progress in &mut self.recipients {
-            if !matches!(progress, Progress::Settled(_)) {
-                *progress = Progress::Settled(fate.clone());
-            }
-        }
-    }
-
-    /// Ends in good manners.
-    fn quit(&mut self, fate: Fate) {
-        self.end(fate);
-        self.out.extend_from_slice(b"QUIT\r\n");
-    }
-
-    /// Ends with nothing more to say. Fates that are settled stay.
-    fn end(&mut self, fate: Fate) {
-        self.settle(fate);
+    /// Ends for a reason that is not the server's considered word.
+    fn fail(&mut self, why: String) {
         self.out.clear();
-        self.stage = Stage::Over;
+        match &mut self.phase {
+            Phase::Opening(opening) => self.phase = Phase::Failed(opening.broken(why)),
+            Phase::Handshake(_) => self.phase = Phase::Failed(Trouble::Handshake(why)),
+            Phase::Transaction(transaction) => {
+                transaction.settle(Fate::Deferred(why));
+                self.end(transaction::Ending::HangUp);
+            }
+            _ => self.close(),
+        }
     }
 
-    fn outcome(&self) -> Outcome {
-        let fate = |progress: &Progress| match progress {
-            Progress::Settled(fate) => fate.clone(),
-            Progress::Open | Progress::Taken => Fate::Deferred("the session ended early".into()),
-        };
-        Outcome { fates: self.recipients.iter().map(fate).collect(), dot_sent: self.dot_sent }
+    /// Octets came though nothing was asked. Behind the 220 to STARTTLS they may be a third party's, who wants them
+    /// taken for what the server says under TLS (as in CVE-2011-0411); elsewhere the server is no longer in step.
+    fn unasked(&mut self) {
+        match self.phase {
+            Phase::Handshake(_) => self.fail("the server said more behind its reply to STARTTLS".into()),
+            _ => self.close(),
+        }
+    }
+
+    /// Nothing more is said and no other transaction follows; what waits to be told stays.
+    fn close(&mut self) {
+        self.out.clear();
+        match &mut self.phase {
+            Phase::Settled(_, sane) => *sane = false,
+            Phase::Ready => self.phase = Phase::Over,
+            _ => {}
+        }
     }
 }
 
-fn none_of_all() -> Fate {
-    Fate::Deferred("not sent, because other recipients of the same letter were not accepted".into())
-}
+const QUIT: &[u8] = b"QUIT\r\n";
 
 #[cfg(test)]
 mod tests;

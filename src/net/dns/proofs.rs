@@ -5,6 +5,7 @@ use hickory_resolver::proto::dnssec::Proof;
 use hickory_resolver::proto::dnssec::rdata::{DNSSECRData, NSEC, NSEC3};
 use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use hickory_resolver::proto::serialize::binary::{BinDecodable, BinDecoder};
 
 /// How often a name may be hashed for a proof; RFC 9276 wants it to be once.
 const ITERATIONS: u16 = 100;
@@ -27,8 +28,8 @@ pub(super) fn denial(name: &Name, Checked { message, unproven }: &Checked) -> Pr
     if empty || message.authorities.iter().any(speaks) { Proof::Insecure } else { Proof::Bogus }
 }
 
-/// The answer's records. What a wildcard was expanded to is as good as the proof that there is nothing closer (RFC 4035
-/// section 5.3.4).
+/// The answer's records, with the proofs that the crate does not see. What a wildcard was expanded to is as good as the
+/// proof that there is nothing closer (RFC 4035 section 5.3.4), and a CNAME as the DNAME that it follows from.
 pub(super) fn answers(message: Message, denial: Proof) -> Vec<Record> {
     let mut answers = message.answers;
     let wild: Vec<(Name, u8)> = answers.iter().filter_map(expansion).collect();
@@ -38,7 +39,25 @@ pub(super) fn answers(message: Message, denial: Proof) -> Vec<Record> {
             record.proof = record.proof.min(proven.unwrap_or(denial));
         }
     }
+    let dnames: Vec<Record> =
+        answers.iter().filter(|r| r.record_type() == RecordType::DNAME).cloned().collect();
+    for record in &mut answers {
+        let implied = dnames.iter().find(|dname| implies(dname, record));
+        record.proof = implied.map_or(record.proof, |dname| dname.proof);
+    }
     answers
+}
+
+/// RFC 6672 section 5.3.1: such a CNAME is not signed.
+fn implies(dname: &Record, cname: &Record) -> bool {
+    let (RData::CNAME(alias), RData::Unknown { rdata, .. }) = (&cname.data, &dname.data) else {
+        return false;
+    };
+    let Ok(target) = Name::read(&mut BinDecoder::new(&rdata.anything)) else { return false };
+    let below = cname.name.num_labels().saturating_sub(dname.name.num_labels());
+    let prefix = Name::from_labels(cname.name.iter().take(usize::from(below)));
+    let implied = prefix.and_then(|prefix| prefix.append_domain(&target));
+    below > 0 && dname.name.zone_of(&cname.name) && implied.is_ok_and(|name| name == alias.0)
 }
 
 /// The name that a wildcard was expanded to, and how many labels stand behind the wildcard's asterisk.

@@ -2,7 +2,7 @@
 
 mod dane;
 mod openssl;
-mod pki;
+pub(in crate::net) mod pki;
 
 use super::{Identity, Secured, TlsClient, TlsError, TlsStream};
 use crate::policy::tls::Demand;

@@ -4,7 +4,7 @@ use super::town::{FRIEND, ME, Places};
 use crate::error::{Exit, Failure};
 use crate::mail::address::Address;
 use crate::mail::envelope::{Envelope, Recipient, ReversePath, Sender};
-use crate::net::exchange::exchange;
+use crate::net::session::Session;
 use crate::smtp::client::{Fate, Outcome, Request};
 use crate::trust::keys::PrivateKey;
 use crate::trust::seal::{Seal, nonce, seal};
@@ -99,9 +99,8 @@ async fn carry(
     key: Option<&PrivateKey>,
 ) -> Result<Fate, Failure> {
     let (sender, recipient) = (parse(letter.from)?, parse(letter.to)?);
-    let mut stream = TcpStream::connect(door).await.map_err(|error| unwell(format!("{door}: {error}")))?;
+    let stream = TcpStream::connect(door).await.map_err(|error| unwell(format!("{door}: {error}")))?;
     let request = Request {
-        helo: "[127.0.0.1]".into(),
         envelope: Envelope {
             sender: Sender::new(ReversePath::Address(sender.clone())),
             recipients: vec![Recipient::new(recipient.clone())],
@@ -124,8 +123,13 @@ async fn carry(
         sealed.extend_from_slice(&message);
         Ok(Cursor::new(sealed))
     };
-    let Outcome { fates, .. } = exchange(&mut stream, request, open).await;
-    fates.into_iter().next().ok_or_else(|| unwell("the exchange had no outcome"))
+    let mut session = match Session::open_clear(stream, "[127.0.0.1]", Duration::MAX).await {
+        Ok(session) => session,
+        Err(trouble) => return Ok(trouble.fate()),
+    };
+    let Outcome { fates, .. } = session.send_made(request, open).await;
+    session.quit().await;
+    fates.into_iter().next().ok_or_else(|| unwell("the transaction had no outcome"))
 }
 
 async fn arrived(way: &'static str, sent: Result<String, String>, directory: &Path, letter: &Letter) -> Way {

@@ -1,12 +1,12 @@
 //! The client's MAIL and RCPT lines.
 
-use super::Request;
 use super::offers::Offers;
+use super::{Request, fitness};
 use crate::mail::envelope::{Notify, Recipient, Ret};
 use crate::smtp::xtext;
 
 /// `MAIL FROM`, with the parameters that the server offers to take.
-pub(super) fn mail(request: &Request, offers: &Offers, smtputf8: bool) -> String {
+pub(super) fn mail(request: &Request, offers: &Offers) -> String {
     let sender = &request.envelope.sender;
     let mut line = format!("MAIL FROM:<{}>", sender.path);
     if offers.size.is_some() {
@@ -15,7 +15,7 @@ pub(super) fn mail(request: &Request, offers: &Offers, smtputf8: bool) -> String
     if request.eight_bit {
         line.push_str(" BODY=8BITMIME");
     }
-    if smtputf8 {
+    if fitness::smtputf8(request, offers) {
         line.push_str(" SMTPUTF8");
     }
     if offers.dsn {

@@ -11,6 +11,9 @@ pub(super) struct Offers {
     pub(super) eight_bit: bool,
     pub(super) smtputf8: bool,
     pub(super) dsn: bool,
+    pub(super) starttls: bool,
+    pub(super) auth_plain: bool,
+    pub(super) auth_login: bool,
 }
 
 impl Offers {
@@ -29,6 +32,13 @@ impl Offers {
                 Some("8BITMIME") => offers.eight_bit = true,
                 Some("SMTPUTF8") => offers.smtputf8 = true,
                 Some("DSN") => offers.dsn = true,
+                Some("STARTTLS") => offers.starttls = true,
+                Some("AUTH") => {
+                    for mechanism in words {
+                        offers.auth_plain |= mechanism.eq_ignore_ascii_case("PLAIN");
+                        offers.auth_login |= mechanism.eq_ignore_ascii_case("LOGIN");
+                    }
+                }
                 _ => {}
             }
         }

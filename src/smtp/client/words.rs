@@ -1,42 +1,35 @@
 //! What a reply means, and how it is told.
 
-use super::{Client, Fate, Stage, Verb};
+use super::{Fate, Peer};
 use crate::smtp::reply::{Reply, printable};
 
 /// How much of the server's words stands in a sentence of ours.
 const QUOTE: usize = 200;
 
-impl Client {
+impl Peer {
+    /// The server's name for a sentence.
+    pub(super) fn called(&self) -> String {
+        printable(self.name.as_deref().filter(|name| !name.is_empty()).unwrap_or("the server"), QUOTE)
+    }
+
+    /// What it did, and its words.
+    pub(super) fn said(&self, what: &str, reply: &Reply) -> String {
+        format!("{} {what}: {}", self.called(), shown(reply))
+    }
+
     /// What a reply that is not the hoped for one means: 5xx is final, all else may pass.
-    pub(super) fn verdict(&self, reply: Reply) -> Fate {
-        if reply.is_permanent() { Fate::Refused(reply) } else { Fate::Deferred(self.quoted(&reply)) }
-    }
-
-    pub(super) fn quoted(&self, reply: &Reply) -> String {
-        let server = self.server.as_deref().filter(|name| !name.is_empty()).unwrap_or("the server");
-        let (what, words) = (self.answered(), printable(&reply.to_string(), QUOTE));
-        format!("{} {what}: {words}", printable(server, QUOTE))
-    }
-
-    fn answered(&self) -> String {
-        match self.stage {
-            Stage::Greeting => "greeted".to_owned(),
-            Stage::Message { .. } => "answered before the message was sent".to_owned(),
-            _ => format!("answered {}", self.awaited().trim_start_matches("the reply to ")),
+    pub(super) fn verdict(&self, what: &str, reply: Reply) -> Fate {
+        let wants_tls = reply.code == 530 && reply.text.to_ascii_uppercase().contains("TLS");
+        // RFC 3207 section 4: that TLS could not be had today is no letter's fault.
+        if reply.is_permanent() && (self.private || !wants_tls) {
+            Fate::Refused(reply)
+        } else {
+            Fate::Deferred(self.said(what, &reply))
         }
     }
+}
 
-    pub(super) fn awaited(&self) -> String {
-        let to = match (self.stage, self.unanswered.front()) {
-            (Stage::Greeting, _) => return "the greeting".to_owned(),
-            (Stage::Ehlo, _) => "EHLO",
-            (Stage::Helo, _) => "HELO",
-            (Stage::Envelope, Some(Verb::Mail)) => "MAIL FROM",
-            (Stage::Envelope, Some(Verb::Rcpt(_))) => "RCPT TO",
-            (Stage::Envelope, Some(Verb::Data)) => "DATA",
-            (Stage::Envelope | Stage::Over, _) => "nothing",
-            (Stage::Message { .. } | Stage::Dot | Stage::LoneDot, _) => "the final dot",
-        };
-        format!("the reply to {to}")
-    }
+/// A reply's words in a sentence of ours.
+pub(super) fn shown(reply: &Reply) -> String {
+    printable(&reply.to_string(), QUOTE)
 }

@@ -36,6 +36,11 @@ impl ReplyReader {
         self.octets.extend_from_slice(bytes);
     }
 
+    /// Whether everything that was fed was taken out as replies.
+    pub fn is_empty(&self) -> bool {
+        self.octets.is_empty() && self.lines.is_empty()
+    }
+
     /// The next whole reply, if there is one. After an error the connection is of no use.
     pub fn next_reply(&mut self) -> Result<Option<Reply>, NotAReply> {
         let mut start = 0;

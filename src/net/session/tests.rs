@@ -1,18 +1,22 @@
 //! The client's session against our own server's session and against scripted servers, in memory.
 
+mod hostile;
+mod several;
+mod tls;
+
 use super::*;
 use crate::mail::address::Address;
 use crate::mail::envelope::{Envelope, Recipient, ReversePath, Sender};
 use crate::smtp::Door;
-use crate::smtp::client::Fate;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{self, Session, Settings};
-use tokio::io::{DuplexStream, duplex};
+use crate::smtp::server::{self, Session as ServerSession, Settings};
+use std::pin::Pin;
+use std::task::Poll;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 
 fn request(recipients: &[&str], size: usize) -> Request {
     let address = |text: &str| Address::parse(text).unwrap();
     Request {
-        helo: "home.example".into(),
         envelope: Envelope {
             sender: Sender::new(ReversePath::Address(address("me@here.example"))),
             recipients: recipients.iter().map(|text| Recipient::new(address(text))).collect(),
@@ -23,9 +27,30 @@ fn request(recipients: &[&str], size: usize) -> Request {
     }
 }
 
+/// Opens a session, sends one letter, quits.
+async fn exchange<S, M>(
+    patience: Duration,
+    stream: S,
+    request: Request,
+    make: impl FnOnce(&str) -> io::Result<M>,
+) -> Outcome
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    M: AsyncRead + Unpin,
+{
+    match Session::open_clear(stream, "home.example", patience).await {
+        Ok(mut session) => {
+            let outcome = session.send_made(request, make).await;
+            session.quit().await;
+            outcome
+        }
+        Err(trouble) => Outcome::for_all(request.envelope.recipients.len(), trouble.fate()),
+    }
+}
+
 /// Serves one connection with the real session; gives the letters that came.
-async fn serve(mut stream: DuplexStream) -> Vec<Vec<u8>> {
-    let mut session = Session::new(Settings {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Vec<u8>> {
+    let mut session = ServerSession::new(Settings {
         hostname: "mx.example".into(),
         door: Door::Submission,
         message_size: 10 << 20,
@@ -71,7 +96,7 @@ async fn serve(mut stream: DuplexStream) -> Vec<Vec<u8>> {
 async fn against_ours(request: Request, message: &[u8], room: usize) -> (Outcome, Vec<Vec<u8>>) {
     let (mut near, far) = duplex(room);
     let server = tokio::spawn(serve(far));
-    let outcome = exchange(&mut near, request, |name| {
+    let outcome = exchange(Duration::MAX, &mut near, request, |name| {
         assert_eq!(name, "mx.example");
         Ok(message)
     })
@@ -80,28 +105,38 @@ async fn against_ours(request: Request, message: &[u8], room: usize) -> (Outcome
     (outcome, server.await.unwrap())
 }
 
-/// A server that says `script` in turn, each part after having read something that contains the key.
-async fn scripted(mut stream: DuplexStream, script: &[(&str, &str)]) -> String {
+/// A server that says `script` in turn, each part after having read something that contains the key. What it heard.
+async fn scripted(stream: DuplexStream, script: &[(&str, &str)]) -> String {
+    scripted_on(stream, script).await.1
+}
+
+/// The same, and the stream.
+async fn scripted_on<S>(mut stream: S, script: &[(&str, &str)]) -> (S, String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut heard = Vec::new();
     let mut from = 0;
-    for (wanted, said) in script {
+    'talk: for (wanted, said) in script {
         let mut buffer = [0; 4096];
         while !String::from_utf8_lossy(&heard[from..]).contains(wanted) {
             match stream.read(&mut buffer).await {
                 Ok(count) if count > 0 => heard.extend_from_slice(&buffer[..count]),
-                _ => return String::from_utf8(heard).unwrap(),
+                _ => break 'talk,
             }
         }
         from = heard.len();
-        let _ = stream.write_all(said.as_bytes()).await;
+        if stream.write_all(said.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
     }
-    String::from_utf8(heard).unwrap()
+    (stream, String::from_utf8(heard).unwrap())
 }
 
 async fn against_script(request: Request, message: &[u8], script: &[(&str, &str)]) -> (Outcome, String) {
     let (mut near, far) = duplex(1 << 20);
     let client = async {
-        let outcome = exchange(&mut near, request, |_| Ok(message)).await;
+        let outcome = exchange(Duration::MAX, &mut near, request, |_| Ok(message)).await;
         drop(near);
         outcome
     };
@@ -176,7 +211,7 @@ async fn a_message_that_cannot_be_read_is_never_ended_with_a_dot() {
     let unreadable = fails_after_a_line();
     let (mut near, far) = duplex(4096);
     let server = tokio::spawn(serve(far));
-    let outcome = exchange(&mut near, request(&["a@b.example"], 10), |_| Ok(unreadable)).await;
+    let outcome = exchange(Duration::MAX, &mut near, request(&["a@b.example"], 10), |_| Ok(unreadable)).await;
     drop(near);
     assert!(deferred(&outcome.fates[0]).contains("cannot be read"), "{outcome:?}");
     assert!(server.await.unwrap().is_empty() && !outcome.dot_sent);
@@ -184,7 +219,7 @@ async fn a_message_that_cannot_be_read_is_never_ended_with_a_dot() {
     let (mut near, far) = duplex(4096);
     let server = tokio::spawn(serve(far));
     let refuse = |_: &str| Err::<&[u8], _>(io::Error::other("no key"));
-    let outcome = exchange(&mut near, request(&["a@b.example"], 10), refuse).await;
+    let outcome = exchange(Duration::MAX, &mut near, request(&["a@b.example"], 10), refuse).await;
     drop(near);
     assert!(deferred(&outcome.fates[0]).contains("no key"), "{outcome:?}");
     assert!(server.await.unwrap().is_empty());
@@ -277,7 +312,7 @@ async fn a_greeting_that_drips_for_ever_ends() {
         }
     });
     let open = |_: &str| Ok(&b""[..]);
-    let outcome = exchange_within(PATIENCE, &mut near, request(&["a@b.example"], 0), open).await;
+    let outcome = exchange(PATIENCE, &mut near, request(&["a@b.example"], 0), open).await;
     assert_eq!(deferred(&outcome.fates[0]), "no answer in 200ms, while waiting for the greeting");
     drop(near);
     drip.await.unwrap();
@@ -296,7 +331,7 @@ async fn a_server_that_takes_nothing_is_given_up() {
         std::future::pending::<()>().await;
     });
     let open = |_: &str| Ok(message.as_bytes());
-    let outcome = exchange_within(PATIENCE, &mut near, request(&["a@b.example"], 0), open).await;
+    let outcome = exchange(PATIENCE, &mut near, request(&["a@b.example"], 0), open).await;
     assert_eq!(
         deferred(&outcome.fates[0]),
         "the server took nothing for 200ms, while the message was being sent"
@@ -326,7 +361,8 @@ async fn a_dot_that_may_have_gone_out_counts_as_sent() {
         // The block with the dot is on its way; how much of it arrived nobody can know.
     };
     let message = "line\r\n".repeat(1000);
-    let client = exchange(&mut near, request(&["a@b.example"], 6000), |_| Ok(message.as_bytes()));
+    let client =
+        exchange(Duration::MAX, &mut near, request(&["a@b.example"], 6000), |_| Ok(message.as_bytes()));
     let (outcome, ()) = tokio::join!(client, server);
     assert!(outcome.dot_sent, "{outcome:?}");
     assert!(matches!(outcome.fates[0], Fate::Deferred(_)));
