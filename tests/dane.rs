@@ -8,7 +8,7 @@ mod harness;
 use harness::mx::{self, Mx, StartTls};
 use harness::pki::{Pki, Told, self_signed};
 use harness::signed::{Fault, Zone};
-use harness::town::{Town, World};
+use harness::town::{End, World};
 use std::fmt::Write;
 
 /// A domain of one server, and what must become of a letter to it.
@@ -19,17 +19,6 @@ struct Row {
     /// TLSA records, without their owner.
     records: Vec<String>,
     end: End,
-}
-
-/// What becomes of a letter.
-#[derive(Clone, Copy)]
-enum End {
-    /// It is delivered under TLS, and the log says this of it.
-    Private(&'static str),
-    /// It is delivered in clear.
-    Clear(&'static str),
-    /// It waits with a reason that has these words in it, and nothing of it was said in clear.
-    Waits(&'static [&'static str]),
 }
 
 use End::{Clear, Private, Waits};
@@ -80,53 +69,11 @@ fn hold(pki: &Pki, rows: Vec<Row>) {
     for (way, town) in &world.towns {
         for (row, server) in rows.iter().zip(&servers) {
             let subject = format!("{way}: {}", row.name);
-            let name = Some(host(row.name));
-            faults.extend(check(town, server, &subject, &to(row.name), name, row.end).err());
+            let end = town.judge(server, &subject, &to(row.name), &host(row.name), row.end);
+            faults.extend(end.err());
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
-/// Holds one letter's fate against what was to become of it.
-fn check(
-    town: &Town,
-    server: &Mx,
-    subject: &str,
-    to: &str,
-    sni: Option<String>,
-    end: End,
-) -> Result<(), String> {
-    let fate = town.fate(to);
-    let wrong = |why: &str| Err(format!("{subject}: {why}: {fate}"));
-    let letters = server.letters();
-    let letter = letters.iter().find(|letter| letter.text.contains(subject));
-    let said = fate["tls"].as_str().or(fate["reason"].as_str()).unwrap_or_default();
-    let relayed = fate["message"] == "relayed";
-    match (end, letter) {
-        (Private(words) | Clear(words), Some(_)) if !relayed || !said.contains(words) => {
-            wrong(&format!("not relayed with {words:?}"))
-        }
-        (Private(_), Some(letter)) if letter.tls.is_none() || letter.sni != sni => {
-            wrong(&format!("arrived under {:?} for {:?}", letter.tls, letter.sni))
-        }
-        (Clear(_), Some(letter)) if letter.tls.is_some() => wrong("arrived under TLS"),
-        (Private(_) | Clear(_), None) => wrong("did not arrive"),
-        (Waits(_), Some(letter)) => wrong(&format!("arrived: {letter:?}")),
-        (Waits(words), None) if relayed || words.iter().any(|word| !said.contains(word)) => {
-            wrong(&format!("does not wait with {words:?}"))
-        }
-        (Private(_) | Waits(_), _) if spoke_in_clear(server) => {
-            wrong(&format!("in clear: {:?}", server.heard_in_clear()))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn spoke_in_clear(server: &Mx) -> bool {
-    server
-        .heard_in_clear()
-        .iter()
-        .any(|line| ["MAIL", "RCPT", "DATA"].iter().any(|word| line.starts_with(word)))
 }
 
 /// A server that shows a right certificate, or whatever `shows` makes of its name, and records that tell of something.
@@ -345,34 +292,34 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
         signed.spoil("expired.test", Fault::Expired);
     });
     let loose = Private("not verified: ");
-    let rows: &[(&str, &str, &Mx, Option<&str>, End)] = &[
-        ("TLSA is SERVFAIL", "dead.good.test", dead, None, Waits(&["(DANE) cannot be found out"])),
+    let rows: &[(&str, &str, &Mx, &str, End)] = &[
+        ("TLSA is SERVFAIL", "dead.good.test", dead, "", Waits(&["(DANE) cannot be found out"])),
         (
             "TLSA of one host is SERVFAIL, another one works",
             "both.good.test",
             sound,
-            Some("sound.good.test"),
+            "sound.good.test",
             Private("DANE 3 1 1"),
         ),
-        ("TLSA is bogus", "records.good.test", tlsa_bogus, None, Waits(&["(DANE) cannot be found", "bogus"])),
-        ("the address is bogus", "address.good.test", a_bogus, None, Waits(bogus)),
-        ("MX is bogus", "bogus.test", a_bogus, None, Waits(bogus)),
-        ("signatures expired", "expired.test", mx_bogus, None, Waits(bogus)),
-        ("a zone that is not signed", "plain.test", plain, Some("mx.plain.test"), loose),
-        ("MX is not signed, its host is", "near.test", near, Some("mx.near.good.test"), loose),
-        ("MX is signed, its host is not", "far.test", far, Some("mx.far-host.test"), loose),
+        ("TLSA is bogus", "records.good.test", tlsa_bogus, "", Waits(&["(DANE) cannot be found", "bogus"])),
+        ("the address is bogus", "address.good.test", a_bogus, "", Waits(bogus)),
+        ("MX is bogus", "bogus.test", a_bogus, "", Waits(bogus)),
+        ("signatures expired", "expired.test", mx_bogus, "", Waits(bogus)),
+        ("a zone that is not signed", "plain.test", plain, "mx.plain.test", loose),
+        ("MX is not signed, its host is", "near.test", near, "mx.near.good.test", loose),
+        ("MX is signed, its host is not", "far.test", far, "mx.far-host.test", loose),
         (
             "records where a secure alias leads",
             "chased.good.test",
             chased,
-            Some("real.chased.good.test"),
+            "real.chased.good.test",
             Private("DANE 3 1 1"),
         ),
         (
             "records at a secure alias itself",
             "own.good.test",
             own,
-            Some("alias.own.good.test"),
+            "alias.own.good.test",
             Private("DANE 3 1 1"),
         ),
     ];
@@ -383,7 +330,7 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
     for (way, town) in &world.towns {
         for &(name, domain, server, sni, end) in rows {
             let (subject, to) = (format!("{way}: {name}"), format!("friend@{domain}"));
-            faults.extend(check(town, server, &subject, &to, sni.map(str::to_owned), end).err());
+            faults.extend(town.judge(server, &subject, &to, sni, end).err());
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
@@ -418,7 +365,7 @@ fn a_host_that_fails_is_passed_over_and_a_mended_zone_delivers_on_retry() {
         let told = recipient["reason"].as_str().or(recipient["closed"]["reason"].as_str()).unwrap();
         assert!(told.starts_with("mx.lone.two.test [") && told.contains(DEMANDED), "{way}: {shown}");
     }
-    assert!(first.letters().is_empty() && lone.letters().is_empty() && !spoke_in_clear(&lone));
+    assert!(first.letters().is_empty() && lone.letters().is_empty() && !lone.took_in_clear());
 
     world.signed.set("two.test", &zone(&right));
     for (way, town) in &world.towns {
@@ -429,5 +376,5 @@ fn a_host_that_fails_is_passed_over_and_a_mended_zone_delivers_on_retry() {
         });
         assert!(town.relayed("friend@lone.two.test").contains("DANE 3 1 1"), "{way}");
     }
-    assert!(first.letters().is_empty() && !spoke_in_clear(&lone));
+    assert!(first.letters().is_empty() && !lone.took_in_clear());
 }

@@ -130,6 +130,12 @@ impl Mx {
         self.shared.state.lock().unwrap().clear.clone()
     }
 
+    /// Whether anything of a letter was said in clear.
+    pub fn took_in_clear(&self) -> bool {
+        let words = ["MAIL", "RCPT", "DATA"];
+        self.heard_in_clear().iter().any(|line| words.iter().any(|word| line.starts_with(word)))
+    }
+
     pub fn connections(&self) -> usize {
         self.shared.state.lock().unwrap().connections
     }

@@ -1,6 +1,7 @@
 //! Our server beside the servers that it relays to, and what it says of each letter.
 
 use super::home::{Home, letter};
+use super::mx::Mx;
 use super::signed::{Resolver, Signed, Zone};
 use super::wire::Wire;
 use super::{Plan, Server, eventually};
@@ -61,6 +62,36 @@ impl Town {
         fate["reason"].as_str().unwrap().to_owned()
     }
 
+    /// Holds the fate of the letter with this subject, to this recipient at this server, against what was to become of it;
+    /// `host` is the name that the server is to be asked for.
+    pub fn judge(&self, server: &Mx, subject: &str, to: &str, host: &str, end: End) -> Result<(), String> {
+        let fate = self.fate(to);
+        let letter = server.letters().into_iter().find(|letter| letter.text.contains(subject));
+        let said = fate["tls"].as_str().or(fate["reason"].as_str()).unwrap_or_default();
+        let relayed = fate["message"] == "relayed";
+        let fault = match (end, letter) {
+            (End::Private(words) | End::Clear(words), Some(_)) if !relayed || !said.contains(words) => {
+                format!("not relayed with {words:?}")
+            }
+            (End::Private(_), Some(letter))
+                if letter.tls.is_none() || letter.sni.as_deref() != Some(host) =>
+            {
+                format!("arrived under {:?} for {:?}, not {host}", letter.tls, letter.sni)
+            }
+            (End::Clear(_), Some(letter)) if letter.tls.is_some() => "arrived under TLS".into(),
+            (End::Private(_) | End::Clear(_), None) => "did not arrive".into(),
+            (End::Waits(_), Some(letter)) => format!("arrived: {letter:?}"),
+            (End::Waits(words), None) if relayed || words.iter().any(|word| !said.contains(word)) => {
+                format!("does not wait with {words:?}")
+            }
+            (End::Private(_) | End::Waits(_), _) if server.took_in_clear() => {
+                format!("in clear: {:?}", server.heard_in_clear())
+            }
+            _ => return Ok(()),
+        };
+        Err(format!("{subject}: {fault}: {fate}"))
+    }
+
     /// Its log, line by line.
     pub fn log(&self) -> Vec<Value> {
         self.server.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -96,6 +127,17 @@ impl Town {
     pub fn again(self) -> Town {
         Town { server: self.server.again(), home: self.home }
     }
+}
+
+/// What becomes of a letter.
+#[derive(Clone, Copy, Debug)]
+pub enum End {
+    /// It is delivered under TLS, and the log says this of it.
+    Private(&'static str),
+    /// It is delivered in clear, and the log says this of it.
+    Clear(&'static str),
+    /// It waits with a reason that has these words in it, and nothing of it was said in clear.
+    Waits(&'static [&'static str]),
 }
 
 /// A world with DNSSEC, and two servers of ours in it.
