@@ -10,6 +10,7 @@ pub mod home;
 pub mod mx;
 pub mod peers;
 pub mod pki;
+pub mod policies;
 pub mod signed;
 pub mod sink;
 pub mod ssh;
