@@ -31,7 +31,8 @@ const HANDSHAKE: Duration = Duration::from_secs(60);
 pub struct Opening<'a> {
     /// What we call ourselves in EHLO.
     pub helo: &'a str,
-    /// The host's names, as `TlsClient::handshake` wants them: the first one is its SNI and what its certificate must name.
+    /// The host's name, which goes into SNI and which its certificate must have; behind it those that a certificate under
+    /// DANE may have instead.
     pub names: &'a [&'a str],
     /// How the connection must be protected.
     pub demand: &'a Demand,

@@ -195,6 +195,20 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_there_twice_is_kept_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, _) = Rewrite::begin(dir.path(), 0).unwrap().finish().unwrap();
+        let id = EntryId::parse("6b49d200aaaaaaaaaaaa").unwrap();
+        for _ in 0..2 {
+            log.append(Left::Finished, id, Some(&once(&["s"]))).unwrap();
+        }
+        let read = || std::fs::read_to_string(dir.path().join("seen")).unwrap();
+        assert_eq!(read().matches("finished").count(), 2);
+        Rewrite::begin(dir.path(), 0).unwrap().finish().unwrap();
+        assert_eq!(read(), line(Left::Finished, id, Some(&once(&["s"]))));
+    }
+
+    #[test]
     fn a_line_that_is_cut_or_changed_anywhere_says_nothing() {
         let id = EntryId::parse("6b49d200aaaaaaaaaaaa").unwrap();
         for once in [None, Some(once(&["s", "t"]))] {

@@ -168,7 +168,10 @@ impl Queue {
             return Ok(None);
         }
         match self.inner.disk.load(*id)? {
-            Found::Entry(entry) => Ok(Some(*entry)),
+            Found::Entry(entry) => {
+                lock(&self.inner.marks).recall(*id, entry.once.as_ref());
+                Ok(Some(*entry))
+            }
             Found::Nothing => Ok(None),
             Found::Damaged { why, once } => {
                 if once.is_some() {

@@ -85,6 +85,13 @@ impl Marks {
         }
     }
 
+    /// An entry was read, perhaps one that could not be read at the start.
+    pub(super) fn recall(&mut self, id: EntryId, once: Option<&Once>) {
+        if let Some(once) = once.filter(|_| !self.uses.contains_key(&id)) {
+            self.learn(id, Spent::of(once));
+        }
+    }
+
     /// An entry has left the queue.
     pub(super) fn finish(&mut self, id: EntryId) {
         self.living.remove(&id);

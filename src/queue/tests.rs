@@ -543,6 +543,21 @@ fn an_entry_that_cannot_be_read_is_left_where_it_is_and_said_to_wait() {
 }
 
 #[test]
+fn what_an_entry_spent_is_known_again_when_it_can_be_read_again() {
+    let place = Place::new();
+    let once = sealed("n", "d", &["s"]);
+    let id = place.left(Some(once.clone()));
+    let content = fs::read(place.entry(id)).unwrap();
+    fs::remove_file(place.entry(id)).unwrap();
+    fs::create_dir(place.entry(id)).unwrap();
+    let queue = place.open();
+    fs::remove_dir(place.entry(id)).unwrap();
+    fs::write(place.entry(id), content).unwrap();
+    assert!(queue.load(&id).unwrap().is_some());
+    assert_eq!(seen(&queue, &once), Seen::Same(id));
+}
+
+#[test]
 fn the_backlog_says_where_letters_go_and_when_and_says_it_once() {
     let place = Place::new();
     let queue = place.open();

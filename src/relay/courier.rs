@@ -76,7 +76,7 @@ pub(super) async fn carry(
     if let Some(courier) = courier {
         asked = Some(courier.ip);
         match errand.visit(courier).await {
-            Visit::Over(trip) => return trip,
+            Visit::Over(trip) => return *trip,
             Visit::PutOff => {}
             // A connection that died while nobody used it says nothing about its server.
             Visit::Lost(_) => asked = None,
@@ -118,7 +118,7 @@ struct Findings {
 /// What came of one server.
 enum Visit {
     /// It decided about somebody, or may have the letter.
-    Over(Trip),
+    Over(Box<Trip>),
     /// It put everybody off before the letter was sent: another server may take it (RFC 5321 section 5.1).
     PutOff,
     /// The same, and the connection is gone.
@@ -146,7 +146,7 @@ impl Errand<'_> {
             self.left -= 1;
             match approach.open(ip).await {
                 Ok(courier) => match self.visit(courier).await {
-                    Visit::Over(trip) => return Some(trip),
+                    Visit::Over(trip) => return Some(*trip),
                     Visit::PutOff => {}
                     Visit::Lost(diagnosis) => self.found.put_off = Some(diagnosis),
                 },
@@ -171,7 +171,7 @@ impl Errand<'_> {
             _ => {
                 let verdicts = words::verdicts(outcome, &courier);
                 let courier = courier.session.is_open().then_some(courier);
-                return Visit::Over(Trip { verdicts, unreachable: None, courier });
+                return Visit::Over(Box::new(Trip { verdicts, unreachable: None, courier }));
             }
         };
         let diagnosis = words::deferred(put_off, Some(&courier.host));
@@ -190,7 +190,7 @@ impl Errand<'_> {
         tracing::error!(id = %self.letter, %error, "a queued message cannot be read; tried again");
         let verdict = Verdict::later(format!("the queued message cannot be read: {error}"), None);
         let verdicts = vec![verdict; self.request.envelope.recipients.len()];
-        Visit::Over(Trip { verdicts, unreachable: None, courier: Some(courier) })
+        Visit::Over(Box::new(Trip { verdicts, unreachable: None, courier: Some(courier) }))
     }
 
     /// Nobody decided. One that answers and puts this letter off (greylisting, a full mailbox) may well take the next

@@ -60,7 +60,8 @@ fn age(parts: &Parts, entry: &mut Entry, busy: &[usize], dead: &Dead, now: i64) 
         let Some(words) = unreachable.or_else(|| reason(&recipient.state).map(str::to_owned)) else {
             continue;
         };
-        if !(to_give_up || !recipient.warned) || is_ours(parts, host).unwrap_or(true) {
+        let told = recipient.warned && !to_give_up;
+        if told || is_ours(parts, host).unwrap_or(true) {
             continue;
         }
         let diagnosis = Diagnosis { status: (5, 4, 7), words, host: None };

@@ -27,6 +27,7 @@ impl Parts {
             let text = format!("hostname: {error}; set it to this server's full name, mx.example.org");
             Failure::new(Exit::Config, text)
         })?;
+        super::rules::check(&config.relay).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let queue = Queue::open(state).map_err(fault)?;
         let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;

@@ -147,6 +147,13 @@ mod tests {
     }
 
     #[test]
+    fn tls_begins_at_once_at_its_own_port_only() {
+        let implicit = |text| Via::parse(text).unwrap().has_implicit_tls();
+        assert!(implicit("a.test:465") && implicit("[::1]:465"));
+        assert!(!implicit("a.test:587") && !implicit("192.0.2.1:25"));
+    }
+
+    #[test]
     fn a_domains_own_level_comes_first_however_it_is_written() {
         let config =
             relay("tls = \"require\"\ndomains.\"Bücher.test\".tls = \"off\"\ndomains.\"c.test\" = {}");

@@ -101,6 +101,8 @@ struct Peer {
     /// What it calls itself.
     name: Option<String>,
     offers: Offers,
+    /// Whether we speak under TLS.
+    private: bool,
 }
 
 #[derive(Clone)]
@@ -122,7 +124,7 @@ impl Client {
         Client {
             reader: ReplyReader::default(),
             out: Vec::new(),
-            peer: Peer::default(),
+            peer: Peer { private: hello.privacy == Privacy::Given, ..Peer::default() },
             phase: Phase::Opening(Opening::greeted(hello)),
             clear: None,
             unfinished: false,
@@ -147,7 +149,7 @@ impl Client {
     pub fn secured(&mut self) {
         if let Phase::Handshake(hello) = &self.phase {
             let hello = Hello { privacy: Privacy::Given, ..hello.clone() };
-            self.peer = Peer::default();
+            self.peer = Peer { private: true, ..Peer::default() };
             self.phase = Phase::Opening(Opening::secured(hello, &mut self.out));
         }
     }

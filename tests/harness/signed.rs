@@ -2,7 +2,7 @@
 //! validates them and sets the AD bit.
 
 use super::{PATIENCE, eventually};
-use hickory_proto::op::{DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -218,6 +218,12 @@ impl Resolver {
         self.address
     }
 
+    /// `[dns]` for a server that asks this one and validates all the same.
+    pub fn validate(&self, signed: &Signed) -> String {
+        let anchor = signed.anchor();
+        format!("[dns]\nservers = [\"{}\"]\ndnssec = \"validate\"\nanchors = {anchor:?}\n", self.address)
+    }
+
     /// `[dns]` for a server that believes this one.
     pub fn trust(&self) -> String {
         format!("[dns]\nservers = [\"{}\"]\ndnssec = \"trust\"\n", self.address)
@@ -352,13 +358,13 @@ fn unbound_config(dir: &Path, address: SocketAddr, signed: &Signed) -> String {
         let top = zone.name.trim_end_matches('.').rsplit('.').next().unwrap();
         let _ = writeln!(text, "  local-zone: \"{top}.\" nodefault");
     }
+    text.push_str("remote-control:\n  control-enable: no\n");
+    // Each by itself: an NS record tells no port.
     let server = signed.address;
-    let _ = write!(
-        text,
-        "remote-control:\n  control-enable: no\nstub-zone:\n  name: \".\"\n  stub-addr: {}@{}\n",
-        server.ip(),
-        server.port()
-    );
+    for zone in &signed.zones {
+        let (ip, port) = (server.ip(), server.port());
+        let _ = writeln!(text, "stub-zone:\n  name: \"{}\"\n  stub-addr: {ip}@{port}", zone.name);
+    }
     text
 }
 
@@ -397,21 +403,29 @@ fn answers(child: &mut Child, address: SocketAddr, zones: &[Zone]) -> bool {
             if child.try_wait().unwrap().is_some() {
                 return Some(false);
             }
-            (soa(address, &zone.name)? == ResponseCode::NoError).then_some(true)
+            let answer = ask(address, &zone.name, RecordType::SOA)?;
+            (answer.response_code == ResponseCode::NoError).then_some(true)
         })
     })
 }
 
-fn soa(address: SocketAddr, name: &str) -> Option<ResponseCode> {
-    let query = Query::query(Name::from_ascii(name).unwrap(), RecordType::SOA);
-    let request = hickory_proto::op::DnsRequest::from_query(query, DnsRequestOptions::default());
+/// One question by hand, with DO; nothing where no answer comes.
+fn ask(address: SocketAddr, name: &str, kind: RecordType) -> Option<Message> {
+    let query = Query::query(Name::from_ascii(name).unwrap(), kind);
+    let mut options = DnsRequestOptions::default();
+    options.edns_set_dnssec_ok = true;
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
     socket.connect(address).ok()?;
-    socket.send(&request.to_vec().unwrap()).ok()?;
+    socket.send(&DnsRequest::from_query(query, options).to_vec().unwrap()).ok()?;
     let mut answer = [0; 4096];
     let length = socket.recv(&mut answer).ok()?;
-    Some(Message::from_vec(&answer[..length]).ok()?.response_code)
+    Message::from_vec(&answer[..length]).ok()
+}
+
+/// What a name server that is there says, signatures included.
+pub fn asked(address: SocketAddr, name: &str, kind: RecordType) -> Message {
+    eventually("an answer", || ask(address, name, kind))
 }
 
 fn run(command: &mut Command) -> String {

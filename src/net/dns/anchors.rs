@@ -93,3 +93,35 @@ fn digest(line: &str) -> Result<Option<(Name, DS)>, String> {
         Err(error) => Err(format!("{error}: {line}")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Anchors, DnsError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Anchors::read(file.path())
+    }
+
+    #[test]
+    fn digests_and_keys_are_read() {
+        let root = "; IANA\n. 86400 IN DS 20326 8 2 \
+                    E06D44B80B8F1D39A95C0B0D7C65D08458E880409BBC683457104237C7F8EC8D ; ksk-2017\n";
+        let anchors = read(root).unwrap();
+        assert_eq!((anchors.digests.len(), anchors.zone.is_root()), (1, true));
+        let key = "test. IN DNSKEY 257 3 13 \
+                   xHw9lmGTQSxAJUwqo6ZgLfIobShIQPfEInZLp3Q946AlKaNA1ejbnKgk4NyapF7Viz1Rug4O0OR1+/oE6PQosA==\n";
+        assert_eq!(read(key).unwrap().zone, Name::from_ascii("test.").unwrap());
+        assert_eq!(read(&format!("{root}{key}")).unwrap().digests.len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_anchor_is_refused() {
+        for text in ["", "; nothing\n", ". IN DS 20326 8 2 nonsense\n", ". IN A 192.0.2.1\n", "DS 1 8 2 00\n"]
+        {
+            let error = read(text).err().expect(text).to_string();
+            assert!(error.contains("dns.anchors"), "{text}: {error}");
+        }
+    }
+}

@@ -3,14 +3,16 @@
 use super::anchors::Anchors;
 use super::upstream::Upstream;
 use super::validator::{Checked, Validator};
-use super::{Answer, DnsError, TRY};
+use super::{Answer, DnsError, TRY, proofs};
 use crate::config::{self, Dnssec};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
-use hickory_resolver::proto::dnssec::rdata::DNSSECRData;
 use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use std::net::SocketAddr;
+
+#[cfg(test)]
+mod tests;
 
 /// How many CNAMEs are followed, as many as the crate's resolver follows.
 const HOPS: usize = 8;
@@ -62,12 +64,19 @@ impl Oracle {
         }
     }
 
+    /// Whether anybody vouches for anything just now. An error where somebody should.
+    pub(super) async fn vouches(&self) -> Result<bool, DnsError> {
+        match self {
+            Oracle::Nobody => Ok(false),
+            Oracle::Servers(_) => Ok(true),
+            Oracle::Ourselves(validator) => validator.ready().await,
+        }
+    }
+
     /// One question, CNAMEs followed; nothing where nobody vouches for an answer, be it good or bad.
     pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Option<Said>, DnsError> {
-        match self {
-            Oracle::Nobody => return Ok(None),
-            Oracle::Ourselves(validator) if !validator.ready().await? => return Ok(None),
-            Oracle::Servers(_) | Oracle::Ourselves(_) => {}
+        if !self.vouches().await? {
+            return Ok(None);
         }
         let Ok(mut fqdn) = Name::from_ascii(name) else { return Ok(Some(Said::nothing())) };
         fqdn.set_fqdn(true);
@@ -81,19 +90,18 @@ impl Oracle {
     }
 
     async fn follow(&self, name: Name, kind: RecordType) -> Result<Said, DnsError> {
-        let (mut current, mut secure, mut alias) = (name.clone(), true, None);
-        for _ in 0..HOPS {
+        let (mut current, mut secure, mut hops) = (name.clone(), true, 0);
+        loop {
             let asked = current.clone();
             let page = self.page(&asked, kind).await?;
             while let Some((target, proof)) = page.cname(&current) {
                 secure &= is_secure(proof, kind, &current)?;
-                // A loop inside of one message ends here, one over several messages after so many of them.
-                if target == name || alias.as_ref() == Some(&target) {
-                    return Err(DnsError(format!("{kind} of {name}: its CNAMEs go round in circles")));
+                (current, hops) = (target, hops + 1);
+                if hops > HOPS {
+                    return Err(DnsError(format!("{kind} of {}: more than {HOPS} CNAMEs", plain(&name))));
                 }
-                current = target;
-                alias = Some(current.clone());
             }
+            let alias = (hops > 0).then(|| current.clone());
             let (records, proof) = page.records(&current, kind);
             if !records.is_empty() {
                 secure &= is_secure(proof, kind, &current)?;
@@ -102,17 +110,16 @@ impl Oracle {
             // What a message says that the end of its CNAMEs has not is asked there, where a proof of it is to be had.
             if current == asked {
                 secure &= is_secure(page.denial, kind, &current)?;
-                let none =
-                    if page.code == ResponseCode::NXDomain { Answer::NoDomain } else { Answer::NoRecords };
-                return Ok(Said { answer: none, secure, alias });
+                let nothing = page.code == ResponseCode::NXDomain;
+                let answer = if nothing { Answer::NoDomain } else { Answer::NoRecords };
+                return Ok(Said { answer, secure, alias });
             }
         }
-        Err(DnsError(format!("{kind} of {name}: more than {HOPS} CNAMEs")))
     }
 
     async fn page(&self, name: &Name, kind: RecordType) -> Result<Page, DnsError> {
         let (upstream, page) = match self {
-            Oracle::Nobody => return Err(DnsError(format!("{kind} of {name}: nobody is asked"))),
+            Oracle::Nobody => return Err(DnsError(format!("{kind} of {}: nobody is asked", plain(name)))),
             Oracle::Servers(upstream) => (
                 upstream,
                 upstream
@@ -122,7 +129,7 @@ impl Oracle {
             ),
             Oracle::Ourselves(validator) => (
                 validator.upstream(),
-                validator.ask(name, kind).await.map(|checked| Page::checked(name, kind, checked)),
+                validator.ask(name, kind).await.map(|checked| Page::checked(name, checked)),
             ),
         };
         match page {
@@ -133,7 +140,7 @@ impl Oracle {
             {
                 Err(bogus(kind, name))
             }
-            Err(error) => Err(DnsError(format!("{kind} of {name}: {error}"))),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
         }
     }
 }
@@ -145,32 +152,23 @@ impl Said {
 }
 
 impl Page {
+    fn new(mut answers: Vec<Record>, code: ResponseCode, denial: Proof) -> Page {
+        answers.retain(|record| record.record_type() != RecordType::RRSIG);
+        answers.truncate(RECORDS);
+        Page { answers, code, denial }
+    }
+
     /// The AD bit speaks for all of answer and authority.
     fn believed(message: Message) -> Page {
         let proof = if message.authentic_data { Proof::Secure } else { Proof::Insecure };
-        let code = message.response_code;
-        let mut answers: Vec<Record> = message.answers.into_iter().take(RECORDS).collect();
+        let (code, mut answers) = (message.response_code, message.answers);
         answers.iter_mut().for_each(|record| record.proof = proof);
-        Page { answers, code, denial: proof }
+        Page::new(answers, code, proof)
     }
 
-    fn checked(name: &Name, kind: RecordType, Checked { message, unproven }: Checked) -> Page {
-        let denial = denial(name, &message, unproven);
-        let code = message.response_code;
-        let mut answers: Vec<Record> = message.answers.into_iter().take(RECORDS).collect();
-        // What a wildcard was expanded to is as good as the proof that there is nothing closer (RFC 4035 section 5.3.4).
-        let expanded = |record: &Record| match &record.data {
-            RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) => {
-                let covers = [kind, RecordType::CNAME].contains(&rrsig.input().type_covered);
-                (covers && rrsig.input().num_labels < record.name.num_labels()).then(|| record.name.clone())
-            }
-            _ => None,
-        };
-        let wild: Vec<Name> = answers.iter().filter_map(expanded).collect();
-        for record in answers.iter_mut().filter(|record| wild.contains(&record.name)) {
-            record.proof = record.proof.min(denial);
-        }
-        Page { answers, code, denial }
+    fn checked(name: &Name, checked: Checked) -> Page {
+        let (denial, code) = (proofs::denial(name, &checked), checked.message.response_code);
+        Page::new(proofs::answers(checked.message, denial), code, denial)
     }
 
     fn cname(&self, name: &Name) -> Option<(Name, Proof)> {
@@ -191,24 +189,6 @@ impl Page {
     }
 }
 
-/// What a message proves not to be there.
-fn denial(name: &Name, message: &Message, unproven: Option<Proof>) -> Proof {
-    let proves = |record: &Record| {
-        matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3) && record.proof == Proof::Secure
-    };
-    match unproven {
-        Some(Proof::Insecure) => return Proof::Insecure,
-        Some(_) => return Proof::Bogus,
-        None if message.authorities.iter().any(proves) => return Proof::Secure,
-        None => {}
-    }
-    // The crate is content where every record is insecure, even if all of them are of somebody else's zone; but that is
-    // how one would strip a signed zone of its TLSA records.
-    let speaks = |record: &Record| record.name.zone_of(name) && record.proof == Proof::Insecure;
-    let empty = message.authorities.is_empty();
-    if empty || message.authorities.iter().any(speaks) { Proof::Insecure } else { Proof::Bogus }
-}
-
 fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
     match proof {
         Proof::Secure => Ok(true),
@@ -218,12 +198,16 @@ fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsErr
 }
 
 fn bogus(kind: RecordType, name: &Name) -> DnsError {
-    let text = name.to_ascii();
-    let plain = if text == "." { "." } else { text.trim_end_matches('.') };
+    let name = plain(name);
     DnsError(format!(
-        "{kind} of {plain}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it (relay.domains \
-         does not help against that), look at it with: delv {plain} {kind}"
+        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it (relay.domains \
+         does not help against that), look at it with: delv {name} {kind}"
     ))
+}
+
+fn plain(name: &Name) -> String {
+    let text = name.to_ascii();
+    text.strip_suffix('.').filter(|rest| !rest.is_empty()).unwrap_or(&text).to_owned()
 }
 
 /// The AD bit says that we want to see it (RFC 6840 section 5.7); CD, that we want the answer at any rate.

@@ -28,6 +28,8 @@ pub(super) struct Upstream(Arc<Shared>);
 
 struct Shared {
     servers: Vec<SocketAddr>,
+    /// Dropping it would end the tasks that connections live by.
+    runtime: TokioRuntimeProvider,
     /// The index of the server that answered last: a dead one is not asked first again and again.
     favourite: AtomicUsize,
     asked: Semaphore,
@@ -48,6 +50,7 @@ impl Upstream {
     pub(super) fn new(servers: Vec<SocketAddr>) -> Upstream {
         Upstream(Arc::new(Shared {
             servers,
+            runtime: TokioRuntimeProvider::default(),
             favourite: AtomicUsize::new(0),
             asked: Semaphore::new(ASKED),
             kept: Mutex::default(),
@@ -56,6 +59,11 @@ impl Upstream {
 
     pub(super) fn servers(&self) -> &[SocketAddr] {
         &self.0.servers
+    }
+
+    /// What was said is asked anew.
+    pub(super) fn forget(&self) {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// One question; the denials are `Ok`, and every other code is an error.
@@ -97,7 +105,7 @@ impl Shared {
         for turn in 0..2 * count {
             let index = (first + turn) % count;
             let Some(&server) = self.servers.get(index) else { continue };
-            match one(server, request).await {
+            match self.one(server, request).await {
                 Ok(answer)
                     if matches!(answer.response_code, ResponseCode::NoError | ResponseCode::NXDomain) =>
                 {
@@ -112,6 +120,21 @@ impl Shared {
             }
         }
         Err(fault)
+    }
+
+    /// By UDP, and by TCP where that was too short.
+    async fn one(&self, server: SocketAddr, request: &DnsRequest) -> Result<DnsResponse, NetError> {
+        // Half of a try: within the time that a question has, another server is reached as well.
+        let patience = TRY / 2;
+        let udp =
+            UdpClientStream::builder(server, self.runtime.clone()).with_timeout(Some(patience)).exchange();
+        let answer = udp.send(request.clone()).first_answer().await?;
+        if !answer.truncation {
+            return Ok(answer);
+        }
+        let tcp = TcpClientStream::exchange(server, None, patience, None, self.runtime.clone()).await?;
+        let answer = tcp.send(request.clone()).first_answer().await?;
+        if answer.truncation { Err(NetError::Truncated) } else { Ok(answer) }
     }
 
     fn recall(&self, key: &Key) -> Option<DnsResponse> {
@@ -145,21 +168,4 @@ fn key(request: &DnsRequest) -> Option<Key> {
     let dnssec = request.edns.as_ref().is_some_and(|edns| edns.flags().dnssec_ok);
     let flags = (dnssec, request.authentic_data, request.checking_disabled);
     Some((LowerName::from(query.name()), query.query_type(), flags))
-}
-
-/// By UDP, and by TCP where that was too short.
-async fn one(server: SocketAddr, request: &DnsRequest) -> Result<DnsResponse, NetError> {
-    // Half of a try: within the time that a question has, another server is reached as well.
-    let patience = TRY / 2;
-    let udp = UdpClientStream::builder(server, TokioRuntimeProvider::default())
-        .with_timeout(Some(patience))
-        .exchange();
-    let answer = udp.send(request.clone()).first_answer().await?;
-    if !answer.truncation {
-        return Ok(answer);
-    }
-    let tcp =
-        TcpClientStream::exchange(server, None, patience, None, TokioRuntimeProvider::default()).await?;
-    let answer = tcp.send(request.clone()).first_answer().await?;
-    if answer.truncation { Err(NetError::Truncated) } else { Ok(answer) }
 }

@@ -2,7 +2,7 @@
 
 use super::anchors::Anchors;
 use super::upstream::Upstream;
-use super::{DnsError, MAX_TTL};
+use super::{DnsError, MAX_TTL, TRY};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
 use hickory_resolver::net::xfer::{DnsHandle, FirstAnswer};
 use hickory_resolver::net::{DnsError as WireError, NetError};
@@ -27,9 +27,12 @@ pub(super) struct Validator {
     doubt: Mutex<Option<Doubt>>,
 }
 
+/// Why it is not there yet.
 struct Doubt {
-    since: Instant,
+    until: Instant,
     why: String,
+    /// Whether the servers say nothing at all.
+    silent: bool,
 }
 
 /// What a validated question brought.
@@ -59,30 +62,30 @@ impl Validator {
         if self.handle.get().is_some() {
             return Ok(true);
         }
-        if let Some(Doubt { why, .. }) = doubt.as_ref().filter(|doubt| doubt.since.elapsed() < AGAIN) {
-            return self.without(why);
+        if let Some(known) = doubt.as_ref().filter(|doubt| Instant::now() < doubt.until) {
+            return self.without(known);
         }
-        match self.probe().await? {
+        match self.probe().await {
             Ok(handle) => {
                 if doubt.take().is_some() {
-                    tracing::info!("DNS: DNSSEC arrives here again");
+                    tracing::info!("DNS: DNSSEC arrives here now");
                 }
                 Ok(self.handle.set(handle).is_ok())
             }
-            Err(why) => {
-                if doubt.is_none() {
-                    let then = if self.strict { "no mail goes out" } else { "there is no DANE" };
-                    tracing::error!("{why}. Until then {then}");
+            Err(new) => {
+                // Once for each trouble: it is tried again and again.
+                if doubt.as_ref().is_none_or(|old| old.silent != new.silent) {
+                    let then =
+                        if self.strict || new.silent { "no mail goes out" } else { "there is no DANE" };
+                    tracing::error!("DNS: {}. Until then {then}", new.why);
                 }
-                let result = self.without(&why);
-                *doubt = Some(Doubt { since: Instant::now(), why });
-                result
+                self.without(doubt.insert(new))
             }
         }
     }
 
-    fn without(&self, why: &str) -> Result<bool, DnsError> {
-        if self.strict { Err(DnsError(why.to_owned())) } else { Ok(false) }
+    fn without(&self, doubt: &Doubt) -> Result<bool, DnsError> {
+        if self.strict || doubt.silent { Err(DnsError(doubt.why.clone())) } else { Ok(false) }
     }
 
     /// One question, validated.
@@ -97,27 +100,31 @@ impl Validator {
         }
     }
 
-    /// Whether the anchor's zone has keys that verify. Servers that do not answer at all are an error; those that keep
-    /// DNSSEC from us are a reason in words.
-    async fn probe(&self) -> Result<Result<DnssecDnsHandle<Upstream>, String>, DnsError> {
+    /// Whether the anchor's zone has keys that verify.
+    async fn probe(&self) -> Result<DnssecDnsHandle<Upstream>, Doubt> {
         let why = match self.verify_zone().await {
-            Ok(Some(handle)) => return Ok(Ok(handle)),
-            Ok(None) => "no valid signature of its keys".to_owned(),
+            Ok(Some(handle)) => return Ok(handle),
+            Ok(None) => "no valid signature".to_owned(),
             Err(error) => error.to_string(),
         };
-        let plain = self.upstream.ask(request(self.anchors.zone(), RecordType::NS, false)).await;
-        if let Err(error) =
-            plain.as_ref().err().filter(|error| !matches!(error, NetError::Dns(_))).map_or(Ok(()), Err)
-        {
-            return Err(DnsError(format!("the name servers do not answer: {error}")));
-        }
+        self.upstream.forget();
         let servers: Vec<String> = self.upstream.servers().iter().map(ToString::to_string).collect();
-        Ok(Err(format!(
-            "DNSSEC does not come through the name servers ({}; DNSKEY of {}: {why}): install unbound on this machine \
-             and set dns.servers = [\"127.0.0.1:53\"], or choose another dns.dnssec; and see that the clock is right",
-            servers.join(", "),
-            self.anchors.zone(),
-        )))
+        let (servers, zone) = (servers.join(", "), self.anchors.zone());
+        // Whoever takes away all answers must not have DNSSEC forgotten; one who takes away the signatures alone may be
+        // somebody's old router.
+        if let Err(error) = self.upstream.ask(request(zone, RecordType::NS, false)).await
+            && !matches!(error, NetError::Dns(_))
+        {
+            let why = format!(
+                "the name servers ({servers}) do not answer: {error}; see whether the network is there"
+            );
+            return Err(Doubt { until: Instant::now() + TRY, why, silent: true });
+        }
+        let why = format!(
+            "DNSSEC does not come through the name servers ({servers}; DNSKEY of {zone}: {why}); install unbound on this \
+             machine and set dns.servers = [\"127.0.0.1:53\"], or choose another dns.dnssec, and see that the clock is right"
+        );
+        Err(Doubt { until: Instant::now() + AGAIN, why, silent: false })
     }
 
     async fn verify_zone(&self) -> Result<Option<DnssecDnsHandle<Upstream>>, NetError> {

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How much of the message is sent at once.
-const BLOCK: usize = 64 * 1024;
+/// How much of the message is sent at once; a small one needs less.
+const BLOCK: std::ops::RangeInclusive<usize> = 4 * 1024..=64 * 1024;
 
 /// How much of the replies is read at once.
 const REPLIES: usize = 4096;
@@ -67,7 +67,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     /// left without its dot.
     pub(super) async fn send(&mut self, mut message: impl AsyncRead + Unpin, size: u64) {
         // With room for one octet more than there are, a small letter is seen to its end in one block.
-        let room = usize::try_from(size).map_or(BLOCK, |size| size.saturating_add(1).min(BLOCK));
+        let room = usize::try_from(size).unwrap_or(usize::MAX).saturating_add(1);
+        let room = room.clamp(*BLOCK.start(), *BLOCK.end());
         let (mut block, mut stuffed) = (vec![0; room], Vec::with_capacity(room + room / 16));
         let mut stuffer = Stuffer::new();
         loop {

@@ -1,5 +1,9 @@
 //! The client's session against our own server's session and against scripted servers, in memory.
 
+mod hostile;
+mod several;
+mod tls;
+
 use super::*;
 use crate::mail::address::Address;
 use crate::mail::envelope::{Envelope, Recipient, ReversePath, Sender};
@@ -45,7 +49,7 @@ where
 }
 
 /// Serves one connection with the real session; gives the letters that came.
-async fn serve(mut stream: DuplexStream) -> Vec<Vec<u8>> {
+async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Vec<u8>> {
     let mut session = ServerSession::new(Settings {
         hostname: "mx.example".into(),
         door: Door::Submission,
@@ -101,22 +105,32 @@ async fn against_ours(request: Request, message: &[u8], room: usize) -> (Outcome
     (outcome, server.await.unwrap())
 }
 
-/// A server that says `script` in turn, each part after having read something that contains the key.
-async fn scripted(mut stream: DuplexStream, script: &[(&str, &str)]) -> String {
+/// A server that says `script` in turn, each part after having read something that contains the key. What it heard.
+async fn scripted(stream: DuplexStream, script: &[(&str, &str)]) -> String {
+    scripted_on(stream, script).await.1
+}
+
+/// The same, and the stream.
+async fn scripted_on<S>(mut stream: S, script: &[(&str, &str)]) -> (S, String)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut heard = Vec::new();
     let mut from = 0;
-    for (wanted, said) in script {
+    'talk: for (wanted, said) in script {
         let mut buffer = [0; 4096];
         while !String::from_utf8_lossy(&heard[from..]).contains(wanted) {
             match stream.read(&mut buffer).await {
                 Ok(count) if count > 0 => heard.extend_from_slice(&buffer[..count]),
-                _ => return String::from_utf8(heard).unwrap(),
+                _ => break 'talk,
             }
         }
         from = heard.len();
-        let _ = stream.write_all(said.as_bytes()).await;
+        if stream.write_all(said.as_bytes()).await.is_err() || stream.flush().await.is_err() {
+            break;
+        }
     }
-    String::from_utf8(heard).unwrap()
+    (stream, String::from_utf8(heard).unwrap())
 }
 
 async fn against_script(request: Request, message: &[u8], script: &[(&str, &str)]) -> (Outcome, String) {

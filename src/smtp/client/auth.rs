@@ -63,11 +63,18 @@ impl Dialogue {
         }
     }
 
-    /// The reply as it may be told: some servers repeat what they did not understand.
-    pub(super) fn discreet(&self, reply: Reply) -> Reply {
+    /// Whether words hold the password: some servers repeat what they did not understand.
+    pub(super) fn tells(&self, words: &str) -> bool {
         const TELLING: usize = 8;
         let start = |secret: &String| secret.chars().take(TELLING).collect::<String>();
-        let tells = self.secrets.iter().any(|secret| reply.text.contains(&start(secret)));
-        if tells { Reply { text: "(words that repeat the login)".into(), ..reply } } else { reply }
+        self.secrets.iter().any(|secret| !secret.is_empty() && words.contains(&start(secret)))
+    }
+
+    /// The reply as it may be told.
+    pub(super) fn discreet(&self, reply: Reply) -> Reply {
+        match self.tells(&reply.text) {
+            true => Reply { text: "(words that repeat the login)".into(), ..reply },
+            false => reply,
+        }
     }
 }

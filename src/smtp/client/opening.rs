@@ -110,10 +110,20 @@ impl Opening {
 
     /// The connection is of no more use. A server that breaks at STARTTLS may do better without.
     pub(super) fn broken(&self, why: String) -> Trouble {
-        if matches!(self.stage, Stage::StartTls) { Trouble::Handshake(why) } else { Trouble::Deferred(why) }
+        match &self.stage {
+            Stage::StartTls => Trouble::Handshake(why),
+            Stage::Auth(dialogue) if dialogue.tells(&why) => {
+                Trouble::Deferred("what the server said to AUTH repeats the login".into())
+            }
+            _ => Trouble::Deferred(why),
+        }
     }
 
     pub(super) fn take(&mut self, reply: Reply, peer: &mut Peer, out: &mut Vec<u8>) -> Next {
+        let reply = match &self.stage {
+            Stage::Auth(dialogue) => dialogue.discreet(reply),
+            _ => reply,
+        };
         if reply.code == 421 {
             return Next::HangUp(self.broken(self.quoted(peer, &reply)));
         }
@@ -147,9 +157,8 @@ impl Opening {
             }
             (Stage::Auth(_), 235) => Next::Ready,
             // That is the owner's to correct, and no letter's fault.
-            (Stage::Auth(dialogue), _) => {
-                let words = peer.said("answered AUTH", &dialogue.discreet(reply));
-                Next::Quit(Trouble::Deferred(format!("{words} ({CORRECT})")))
+            (Stage::Auth(_), _) => {
+                Next::Quit(Trouble::Deferred(format!("{} ({CORRECT})", self.quoted(peer, &reply))))
             }
             (_, 500..) => Next::Quit(Trouble::Refused(reply)),
             _ => Next::Quit(Trouble::Deferred(self.quoted(peer, &reply))),

@@ -19,7 +19,13 @@ impl Peer {
 
     /// What a reply that is not the hoped for one means: 5xx is final, all else may pass.
     pub(super) fn verdict(&self, what: &str, reply: Reply) -> Fate {
-        if reply.is_permanent() { Fate::Refused(reply) } else { Fate::Deferred(self.said(what, &reply)) }
+        let wants_tls = reply.code == 530 && reply.text.to_ascii_uppercase().contains("TLS");
+        // RFC 3207 section 4: that TLS could not be had today is no letter's fault.
+        if reply.is_permanent() && (self.private || !wants_tls) {
+            Fate::Refused(reply)
+        } else {
+            Fate::Deferred(self.said(what, &reply))
+        }
     }
 }
 

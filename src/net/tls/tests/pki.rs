@@ -20,7 +20,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsAcceptor;
 
 /// A root, and an authority below it.
-pub(super) struct Pki {
+pub(in crate::net) struct Pki {
     algorithm: &'static SignatureAlgorithm,
     root: CertifiedIssuer<'static, KeyPair>,
     middle: CertifiedIssuer<'static, KeyPair>,
@@ -28,7 +28,7 @@ pub(super) struct Pki {
 
 /// What a server shows: the chain, the host's own certificate first, and a key.
 #[derive(Clone, Debug)]
-pub(super) struct Shown {
+pub(in crate::net) struct Shown {
     chain: Vec<CertificateDer<'static>>,
     key: Arc<CertifiedKey>,
     /// The key, PKCS#8.
@@ -37,7 +37,7 @@ pub(super) struct Shown {
 }
 
 impl Pki {
-    pub(super) fn new(algorithm: &'static SignatureAlgorithm) -> Pki {
+    pub(in crate::net) fn new(algorithm: &'static SignatureAlgorithm) -> Pki {
         let key = || KeyPair::generate_for(algorithm).unwrap();
         let root = CertifiedIssuer::self_signed(authority("the root"), key()).unwrap();
         let middle = CertifiedIssuer::signed_by(authority("the middle"), key(), &root).unwrap();
@@ -45,7 +45,7 @@ impl Pki {
     }
 
     /// A client that knows the root.
-    pub(super) fn client(&self) -> TlsClient {
+    pub(in crate::net) fn client(&self) -> TlsClient {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), self.root_pem()).unwrap();
         TlsClient::new(Some(file.path())).unwrap()
@@ -64,7 +64,7 @@ impl Pki {
     }
 
     /// A host with a certificate of the authority below the root, which it sends too.
-    pub(super) fn host(&self, names: &[&str]) -> Shown {
+    pub(in crate::net) fn host(&self, names: &[&str]) -> Shown {
         self.issue(params(names))
     }
 
@@ -150,15 +150,19 @@ impl Shown {
         Shown { versions: vec![&TLS13], ..self }
     }
 
-    /// Echoes until it is told to close the stream in due form, or to let it break off.
-    pub(super) async fn serve(self, stream: DuplexStream) {
+    pub(in crate::net) fn acceptor(self) -> TlsAcceptor {
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_protocol_versions(&self.versions)
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Always(self.key)));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// Echoes until it is told to close the stream in due form, or to let it break off.
+    pub(super) async fn serve(self, stream: DuplexStream) {
         // A client that does not like what it sees ends it here.
-        let Ok(mut stream) = TlsAcceptor::from(Arc::new(config)).accept(stream).await else { return };
+        let Ok(mut stream) = self.acceptor().accept(stream).await else { return };
         let mut buffer = [0; 16];
         while let Ok(length @ 1..) = stream.read(&mut buffer).await {
             match &buffer[..length] {
