@@ -265,10 +265,11 @@ fn a_finished_entry_is_gone_and_its_marks_are_not() {
     let id = place.commit(&queue, Some(once.clone()), None);
     finish_one(&queue, &id);
     finish(&queue, &id);
-    assert!(place.names("queue").is_empty() && place.names("state").is_empty());
     assert!(queue.load(&id).unwrap().is_none());
+    assert!(queue.entries().unwrap().is_empty());
     assert_eq!(seen(&queue, &once), Seen::Same(id));
     drop(queue);
+    assert!(place.names("queue").is_empty() && place.names("state").is_empty());
     assert_eq!(seen(&place.open(), &once), Seen::Same(id));
     assert_eq!(seen(&place.open(), &once), Seen::Same(id), "and after a second rewriting of the log");
 }
@@ -311,11 +312,19 @@ fn a_finished_entry_that_could_not_be_removed_is_no_entry_any_more() {
     let place = Place::new();
     let queue = place.open();
     let id = place.commit(&queue, None, None);
+    // What unlink refuses: a directory here, EIO on a failing disk.
     let content = fs::read(place.entry(id)).unwrap();
-    finish(&queue, &id);
-    fs::write(place.entry(id), content).unwrap();
+    let entry = queue.load(&id).unwrap().unwrap();
+    fs::remove_file(place.entry(id)).unwrap();
+    fs::create_dir(place.entry(id)).unwrap();
+    queue.remove(&entry).unwrap();
     assert!(queue.load(&id).unwrap().is_none());
     assert!(queue.entries().unwrap().is_empty());
+    drop(queue);
+    fs::remove_dir(place.entry(id)).unwrap();
+    fs::write(place.entry(id), content).unwrap();
+    let look = Queue::look(place.dir.path());
+    assert!(look.entries().unwrap().is_empty() && look.load(id).unwrap().is_none());
 }
 
 #[test]
@@ -617,6 +626,7 @@ fn who_looks_sees_everything_and_changes_nothing() {
     assert!(look.load(later).unwrap_err().to_string().contains("later pillarbox"));
     assert!(message_of(look.open_message(id).unwrap()).ends_with(b"body\r\n"));
     finish(&queue, &id);
+    drop(queue);
     assert!(look.load(id).unwrap().is_none(), "it is gone meanwhile");
     fs::write(place.state(id), "").unwrap();
     let after = ["queue", "state", "corrupt"].map(|directory| place.names(directory));
