@@ -31,7 +31,7 @@ pub struct Relay {
     #[serde(deserialize_with = "one_or_many")]
     pub source: Vec<IpAddr>,
     /// A server that everything goes to, `host:port`, instead of the recipients' own: for those whose provider blocks
-    /// port 25. Port 465 is TLS from the first octet.
+    /// port 25. Port 465 is TLS from the first octet. It may stand at any address: the owner named it himself.
     pub via: Option<String>,
     /// The user name at that server.
     pub user: Option<String>,
@@ -43,6 +43,8 @@ pub struct Relay {
     pub tls: TlsLevel,
     /// Certificates of authorities, PEM, in place of the system's.
     pub roots: Option<PathBuf>,
+    /// The port of the HTTPS servers that MTA-STS policies come from.
+    pub sts_port: u16,
     /// Exceptions by recipient domain.
     pub domains: BTreeMap<String, DomainRules>,
     /// Seconds until a letter that cannot be delivered comes back.
@@ -71,6 +73,7 @@ impl Default for Relay {
             password_command: Vec::new(),
             tls: TlsLevel::Opportunistic,
             roots: None,
+            sts_port: 443,
             domains: BTreeMap::new(),
             retry_for: 5 * 24 * 3600,
             warn_after: 4 * 3600,

@@ -11,8 +11,17 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use oracle::{Oracle, Said};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
+
+mod anchors;
+mod oracle;
+mod proofs;
+mod upstream;
+mod validator;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -78,24 +87,25 @@ pub struct Located {
 #[derive(Clone)]
 pub struct Dns {
     resolver: TokioResolver,
+    oracle: Arc<Oracle>,
 }
 
 impl Dns {
     /// A resolver with the configured servers, or those of the system.
     pub fn new(config: &config::Dns) -> Result<Dns, DnsError> {
-        let mut builder = if config.servers.is_empty() {
-            TokioResolver::builder_tokio().map_err(|error| {
+        let (resolvers, options) = if config.servers.is_empty() {
+            read_system_conf().map_err(|error| {
                 DnsError(format!("/etc/resolv.conf cannot be used ({error}); correct it or set dns.servers"))
             })?
         } else {
-            TokioResolver::builder_with_config(
-                servers_config(&config.servers),
-                TokioRuntimeProvider::default(),
-            )
+            (servers_config(&config.servers), ResolverOpts::default())
         };
+        let oracle = Arc::new(Oracle::new(config, addresses_of(&resolvers))?);
+        let mut builder = TokioResolver::builder_with_config(resolvers, TokioRuntimeProvider::default())
+            .with_options(options);
         tune(builder.options_mut());
         let resolver = builder.build().map_err(|error| DnsError(format!("no resolver: {error}")))?;
-        Ok(Dns { resolver })
+        Ok(Dns { resolver, oracle })
     }
 
     /// The resolver itself, cache included, for the crate that verifies signatures.
@@ -105,12 +115,12 @@ impl Dns {
 
     /// Where a domain's mail goes.
     pub async fn mail_hosts(&self, domain: &Domain) -> Result<MailHosts, DnsError> {
-        match self.ask(domain.as_str(), RecordType::MX).await? {
-            Answer::NoDomain => Ok(MailHosts::NoDomain),
-            Answer::Records(records) => Ok(sort_mx(records)),
-            Answer::NoRecords if self.addresses(domain).await?.is_empty() => Ok(MailHosts::NoHosts),
-            Answer::NoRecords => Ok(MailHosts::Implicit),
-        }
+        let answer = self.ask(domain.as_str(), RecordType::MX).await?;
+        Ok(match sort_mx(answer) {
+            Some(hosts) => hosts,
+            None if self.addresses(domain).await?.is_empty() => MailHosts::NoHosts,
+            None => MailHosts::Implicit,
+        })
     }
 
     /// A and AAAA of a host; empty where there are none. IPv4 comes first: an IPv6 address without a PTR is what
@@ -132,19 +142,66 @@ impl Dns {
         Ok(found)
     }
 
+    /// Sees whether DNSSEC arrives here, which goes into the log, before the first letter depends on it.
+    pub async fn see_dnssec(&self) {
+        let _ = self.oracle.vouches().await;
+    }
+
     /// Where a domain's mail goes, with what DNSSEC says of it. A bogus answer is an error whose text says what to do.
     pub async fn route(&self, domain: &Domain) -> Result<Known<MailHosts>, DnsError> {
-        Ok(Known { value: self.mail_hosts(domain).await?, secure: false })
+        let Said { answer, mut secure, .. } = self.vouched(domain.as_str(), RecordType::MX).await?;
+        let value = match sort_mx(answer) {
+            Some(hosts) => hosts,
+            None => {
+                let own = self.locate(domain).await?;
+                secure &= own.secure;
+                if own.addresses.is_empty() { MailHosts::NoHosts } else { MailHosts::Implicit }
+            }
+        };
+        Ok(Known { value, secure })
     }
 
     /// A and AAAA of a host, with what DNSSEC says of them; empty where there are none.
     pub async fn locate(&self, host: &Domain) -> Result<Located, DnsError> {
-        Ok(Located { addresses: self.addresses(host).await?, secure: false, alias: None })
+        let ask = |kind| self.vouched(host.as_str(), kind);
+        let (v4, v6) = tokio::join!(ask(RecordType::A), ask(RecordType::AAAA));
+        let found = |said: &&Said| !said.answer.records().is_empty();
+        let mut said: Vec<&Said> = [&v4, &v6].into_iter().flatten().filter(found).collect();
+        // As in `addresses`: what one family found counts, whatever became of the other.
+        if said.is_empty() {
+            said = vec![v4.as_ref().map_err(Clone::clone)?, v6.as_ref().map_err(Clone::clone)?];
+        }
+        let secure = said.iter().all(|said| said.secure);
+        let alias = said.iter().find_map(|said| said.alias.as_ref()).filter(|_| secure);
+        let records = said.iter().flat_map(|said| said.answer.records());
+        Ok(Located {
+            addresses: records.filter_map(RData::ip_addr).collect(),
+            secure,
+            alias: alias.and_then(host_name),
+        })
     }
 
     /// TLSA records of a host's port, `_25._tcp.host`; empty where there are none. Secure and empty is a secure denial.
-    pub async fn tlsa(&self, _host: &Domain, _port: u16) -> Result<Known<Vec<Tlsa>>, DnsError> {
-        Ok(Known { value: Vec::new(), secure: false })
+    pub async fn tlsa(&self, host: &Domain, port: u16) -> Result<Known<Vec<Tlsa>>, DnsError> {
+        let said = self.vouched(&format!("_{port}._tcp.{host}"), RecordType::TLSA).await?;
+        let records = said.answer.records().iter().filter_map(|data| match data {
+            RData::TLSA(tlsa) => Some(Tlsa {
+                usage: tlsa.cert_usage.into(),
+                selector: tlsa.selector.into(),
+                matching: tlsa.matching.into(),
+                data: tlsa.cert_data.clone(),
+            }),
+            _ => None,
+        });
+        Ok(Known { value: records.collect(), secure: said.secure })
+    }
+
+    /// One question, with what DNSSEC says of the answer; insecure where nobody vouches for anything.
+    async fn vouched(&self, name: &str, kind: RecordType) -> Result<Said, DnsError> {
+        match self.oracle.ask(name, kind).await? {
+            Some(said) => Ok(said),
+            None => Ok(Said { answer: self.ask(name, kind).await?, secure: false, alias: None }),
+        }
     }
 
     /// TXT records, the strings of each joined; empty where there are none. `name` may have underscores.
@@ -208,6 +265,12 @@ fn servers_config(servers: &[SocketAddr]) -> ResolverConfig {
     ResolverConfig::from_parts(None, Vec::new(), servers.collect())
 }
 
+fn addresses_of(config: &ResolverConfig) -> Vec<SocketAddr> {
+    let port =
+        |server: &NameServerConfig| server.connections.first().map_or(53, |connection| connection.port);
+    config.name_servers.iter().map(|server| SocketAddr::new(server.ip, port(server))).collect()
+}
+
 fn tune(options: &mut ResolverOpts) {
     options.timeout = TRY;
     // The crate counts the tries that follow the first one.
@@ -230,9 +293,16 @@ fn denial(error: &NetError) -> Option<Answer> {
     }
 }
 
+/// What MX records say; nothing where there are none, and the domain may be a host itself.
+///
 /// RFC 7505: a null MX is a single record with the root as its host. Hosts that are no host names are dropped: they
 /// come from strangers and go into logs and look-ups.
-fn sort_mx(records: Vec<RData>) -> MailHosts {
+fn sort_mx(answer: Answer) -> Option<MailHosts> {
+    let records = match answer {
+        Answer::Records(records) => records,
+        Answer::NoRecords => return None,
+        Answer::NoDomain => return Some(MailHosts::NoDomain),
+    };
     let mut hosts = Vec::new();
     let mut roots = 0;
     for data in &records {
@@ -244,11 +314,11 @@ fn sort_mx(records: Vec<RData>) -> MailHosts {
         }
     }
     hosts.sort_by(|a, b| (a.preference, &a.host).cmp(&(b.preference, &b.host)));
-    match hosts.is_empty() {
+    Some(match hosts.is_empty() {
         false => MailHosts::Mx(hosts),
         true if roots == records.len() => MailHosts::NullMx,
         true => MailHosts::NoHosts,
-    }
+    })
 }
 
 fn host_name(name: &Name) -> Option<Domain> {

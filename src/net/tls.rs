@@ -14,7 +14,7 @@ use roots::Authorities;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, ClientConnection};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::{CertificateDer, ServerName};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +59,15 @@ pub struct TlsClient {
 /// A stream under TLS. Reading it ends where the other side says so (close_notify); one that is cut off is
 /// `UnexpectedEof`.
 pub type TlsStream<S> = tokio_rustls::client::TlsStream<S>;
+
+/// What a server shows.
+#[derive(Clone, Copy)]
+struct Chain<'a> {
+    /// Its own certificate.
+    own: &'a CertificateDer<'a>,
+    /// What may lead from there to an authority.
+    others: &'a [CertificateDer<'a>],
+}
 
 impl TlsClient {
     /// With the authorities of a PEM file, else the system's, else those that come with the program.

@@ -1,9 +1,9 @@
 //! When a recipient is tried again, and when he is given up. All times are Unix seconds.
 
 /// The first wait, in seconds.
-const FIRST: i64 = 300;
+pub const FIRST: i64 = 300;
 /// The longest wait, in seconds.
-const LONGEST: i64 = 4 * 3600;
+pub const LONGEST: i64 = 4 * 3600;
 
 /// What follows a failed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +14,29 @@ pub enum Next {
     GiveUp,
 }
 
-/// What follows the `attempts`th failure. The waits grow by 8/5 from five minutes to four hours; `jitter` (any number,
-/// evenly spread) shortens each by up to a quarter, so that letters that failed together do not come back together.
-/// The last attempt is made when `retry_for` seconds have passed since arrival.
-pub fn next(arrived: i64, attempts: u32, now: i64, jitter: u16, retry_for: u64) -> Next {
-    let deadline = arrived.saturating_add_unsigned(retry_for);
-    if now >= deadline {
-        return Next::GiveUp;
-    }
-    Next::At(now.saturating_add(wait(attempts, jitter)).min(deadline))
+/// What follows a failure after which the next attempt would be made `wait` seconds later. The last attempt is made when
+/// `retry_for` seconds have passed since arrival.
+pub fn next(arrived: i64, now: i64, wait: i64, retry_for: u64) -> Next {
+    let deadline = deadline(arrived, retry_for);
+    if now >= deadline { Next::GiveUp } else { Next::At(now.saturating_add(wait).min(deadline)) }
 }
 
-/// The wait alone, for what is never given up.
+/// The wait after the `attempts`th failure. The waits grow by 8/5 from five minutes to four hours; `jitter` (any number,
+/// evenly spread) shortens each by up to a quarter, so that what failed together does not come back together.
 pub fn wait(attempts: u32, jitter: u16) -> i64 {
     let grow = |wait: i64, _| (wait * 8 / 5).min(LONGEST);
     let full = (1..attempts.min(20)).fold(FIRST, grow);
     full - full / 4 * i64::from(jitter) / i64::from(u16::MAX)
 }
 
-/// Whether the sender is to be told of a delay now.
-pub fn is_late(arrived: i64, now: i64, warn_after: u64) -> bool {
-    now >= arrived.saturating_add_unsigned(warn_after)
+/// From when on the sender is to be told of a delay.
+pub fn late(arrived: i64, warn_after: u64) -> i64 {
+    arrived.saturating_add_unsigned(warn_after)
+}
+
+/// From when on a letter that is not delivered is given up.
+pub fn deadline(arrived: i64, retry_for: u64) -> i64 {
+    arrived.saturating_add_unsigned(retry_for)
 }
 
 #[cfg(test)]
@@ -66,16 +68,15 @@ mod tests {
     #[test]
     fn the_last_attempt_is_at_the_deadline() {
         let deadline = 1000 + 5 * DAYS as i64;
-        assert_eq!(next(1000, 30, deadline - 10, 0, 5 * DAYS), Next::At(deadline));
-        assert_eq!(next(1000, 31, deadline, 0, 5 * DAYS), Next::GiveUp);
-        assert_eq!(next(1000, 1, 1005, 0, 5 * DAYS), Next::At(1305));
+        assert_eq!(next(1000, deadline - 10, 14400, 5 * DAYS), Next::At(deadline));
+        assert_eq!(next(1000, deadline, 14400, 5 * DAYS), Next::GiveUp);
+        assert_eq!(next(1000, 1005, 300, 5 * DAYS), Next::At(1305));
     }
 
     #[test]
     fn a_clock_that_jumped_is_no_overflow() {
-        assert_eq!(next(i64::MAX, 1, i64::MAX, 0, u64::MAX), Next::GiveUp);
-        assert_eq!(next(i64::MAX, 1, 0, 0, u64::MAX), Next::At(300));
-        assert!(!is_late(1000, 0, 10));
-        assert!(is_late(1000, 1010, 10));
+        assert_eq!(next(i64::MAX, i64::MAX, 300, u64::MAX), Next::GiveUp);
+        assert_eq!(next(i64::MAX, 0, 300, u64::MAX), Next::At(300));
+        assert_eq!(late(i64::MAX, 10), i64::MAX);
     }
 }

@@ -1,50 +1,9 @@
 //! What an entry is, and how far it is.
 
-use super::Once;
+use super::{EntryId, Once};
 use crate::mail::envelope::{Envelope, Recipient};
 use crate::smtp::Door;
-use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use std::fmt;
-
-/// An entry's name: time of arrival and randomness, 20 hex digits, safe as a file name. Names sort by time.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EntryId(pub String);
-
-impl EntryId {
-    /// A new name for what arrived at this Unix time.
-    pub(super) fn new(arrived: i64) -> std::io::Result<EntryId> {
-        let mut random = [0; 6];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
-        let random = random.iter().fold(0u64, |sum, &octet| sum << 8 | u64::from(octet));
-        Ok(EntryId(format!("{:08x}{random:012x}", arrived.clamp(0, i64::from(u32::MAX)))))
-    }
-
-    /// A name that somebody typed or that stands in a directory.
-    pub fn parse(text: &str) -> Option<EntryId> {
-        let plain = text.len() == 20 && text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-        plain.then(|| EntryId(text.to_owned()))
-    }
-
-    /// Unix time of arrival, seconds.
-    pub fn arrived(&self) -> i64 {
-        self.0.get(..8).and_then(|hex| i64::from_str_radix(hex, 16).ok()).unwrap_or(0)
-    }
-
-    /// The Maildir name of what is made from this entry, the same whenever it is made again: `R` is a copy for a
-    /// directory, `B` a bounce, `W` a warning and `S` a report of success about a recipient.
-    pub fn file_name(&self, kind: char, what: &str) -> String {
-        let hash = digest(&SHA256, what.as_bytes());
-        let hash: String = hash.as_ref().iter().take(8).map(|octet| format!("{octet:02x}")).collect();
-        format!("{}.Q{self}{kind}{hash}.pillarbox", self.arrived())
-    }
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// A committed entry: what it is, and how far it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,14 +29,14 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Whether nobody is pending any more.
+    /// Whether nobody is pending any more; who is held is.
     pub fn is_finished(&self) -> bool {
         !self.recipients.iter().any(RecipientState::is_pending)
     }
 
-    /// When the next recipient is due; none if nobody is pending.
+    /// When the next recipient is due; none if nobody is pending but those who are held.
     pub fn next_attempt(&self) -> Option<i64> {
-        self.recipients.iter().filter(|r| r.is_pending()).map(|r| r.next_attempt).min()
+        self.recipients.iter().filter(|r| r.is_pending() && !r.held).map(|r| r.next_attempt).min()
     }
 }
 
@@ -109,6 +68,11 @@ impl RecipientState {
     /// Whether it is still to be delivered.
     pub fn is_pending(&self) -> bool {
         matches!(self.state, State::Pending { .. })
+    }
+
+    /// Whether it is to be tried now, which is Unix time in seconds.
+    pub fn is_due(&self, now: i64) -> bool {
+        self.is_pending() && !self.held && self.next_attempt <= now
     }
 }
 

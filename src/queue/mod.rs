@@ -14,14 +14,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 mod disk;
 mod entry;
 mod format;
+mod group;
+mod id;
+mod log;
+mod look;
+mod place;
+mod recover;
 mod seen;
 pub mod select;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
-use disk::{Disk, Found};
-pub use entry::{Entry, EntryId, RecipientState, State};
-use seen::{Log, Marks, Rewrite};
+use disk::Disk;
+pub use entry::{Entry, RecipientState, State};
+pub use id::EntryId;
+use log::{Left, Log};
+pub use look::{Look, Looked};
+use place::Found;
+use recover::{Recovered, recover};
+use seen::{Marks, Spent};
+pub use waiting::{Part, Waiting};
 
 /// A new entry, to be committed.
 #[derive(Clone, Debug)]
@@ -57,7 +70,7 @@ pub enum Seen {
     /// Nothing: go on. The marks are held for this connection until commit or drop of the `Claim`.
     New,
     /// Committed before with the same content and envelope: answer 250 again (entry id).
-    Same(String),
+    Same(EntryId),
     /// In flight on another connection: 451.
     InFlight,
     /// The nonce or a signature was used for something else: 550.
@@ -74,33 +87,28 @@ pub struct Queue {
 struct Inner {
     disk: Disk,
     marks: Arc<Mutex<Marks>>,
-    log: Mutex<Log>,
-    /// What was handed over since somebody asked.
-    fresh: Mutex<Vec<EntryId>>,
+    log: Log,
+    /// What earlier runs left, until somebody asks.
+    backlog: Mutex<Vec<Waiting>>,
 }
 
 impl Queue {
-    /// Opens, recovers (docs/states.md), rebuilds the seen log from the entries. Only one process at a time can have
-    /// it open.
+    /// Opens, recovers (docs/states.md), reads every entry once. Only one process at a time can have it open.
     pub fn open(state_dir: &Path) -> Result<Queue, StoreError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         Queue::open_at(state_dir, i64::try_from(now).unwrap_or(i64::MAX))
     }
 
-    /// `now` decides which marks are too old to keep.
     fn open_at(state_dir: &Path, now: i64) -> Result<Queue, StoreError> {
         let disk = Disk::open(state_dir)?;
-        let mut seen = Rewrite::begin(state_dir, now)?;
-        for done in disk.half_removed()? {
-            seen.add(&done.id, done.arrived, done.once.as_ref())?;
-        }
-        for id in disk.entries()? {
-            recover(&disk, &mut seen, &id)?;
-        }
-        let (log, marks) = seen.finish()?;
-        disk.clear_removed()?;
-        let (marks, log) = (Arc::new(Mutex::new(marks)), Mutex::new(log));
-        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, fresh: Mutex::default() }) })
+        let Recovered { log, marks, backlog } = recover(state_dir, &disk, now)?;
+        let (marks, backlog) = (Arc::new(Mutex::new(marks)), Mutex::new(backlog));
+        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, backlog }) })
+    }
+
+    /// The queue for those who only look: it may be open elsewhere.
+    pub fn look(state_dir: &Path) -> Look {
+        Look::below(state_dir)
     }
 
     /// Looks the marks up and claims them for this connection. `now` is Unix time in seconds.
@@ -116,8 +124,8 @@ impl Queue {
         })
     }
 
-    /// Commits an entry: message (`received`, `head` and `body`), envelope, fsync, `RENAME_NOREPLACE`, both parents
-    /// fsynced. This is the one commit point.
+    /// Commits an entry: one file with the envelope and the message (`received`, `head` and `body`), fsync,
+    /// `RENAME_NOREPLACE`, fsync of the directory. This is the one commit point.
     pub fn commit(
         &self,
         entry: NewEntry,
@@ -127,7 +135,7 @@ impl Queue {
     ) -> Result<EntryId, StoreError> {
         match self.inner.disk.commit(&entry, head, body) {
             Ok(id) => {
-                lock(&self.inner.marks).commit(&id, entry.arrived, entry.once.as_ref());
+                lock(&self.inner.marks).commit(id, entry.once.as_ref().map(Spent::of));
                 Ok(id)
             }
             Err(fault) => {
@@ -140,36 +148,45 @@ impl Queue {
         }
     }
 
-    /// Leaves a committed entry to the relay.
-    pub fn hand_over(&self, id: EntryId) {
-        lock(&self.inner.fresh).push(id);
-    }
-
-    /// The entries that were handed over since the last call.
-    pub fn take_fresh(&self) -> Vec<EntryId> {
-        std::mem::take(&mut lock(&self.inner.fresh))
+    /// What earlier runs left, oldest first; once.
+    pub fn take_backlog(&self) -> Vec<Waiting> {
+        std::mem::take(&mut lock(&self.inner.backlog))
     }
 
     /// The entries there are, oldest first.
     pub fn entries(&self) -> Result<Vec<EntryId>, StoreError> {
-        self.inner.disk.entries()
+        let mut ids = self.inner.disk.entries()?;
+        let marks = lock(&self.inner.marks);
+        ids.retain(|id| marks.is_living(*id));
+        Ok(ids)
     }
 
     /// One entry, or none if it is no longer there. A damaged one is set aside with a log line, and is none.
     pub fn load(&self, id: &EntryId) -> Result<Option<Entry>, StoreError> {
-        match self.inner.disk.load(id)? {
-            Found::Entry(entry) => Ok(Some(*entry)),
+        // The file of a finished entry may be there still, where it could not be removed.
+        if !lock(&self.inner.marks).is_living(*id) {
+            return Ok(None);
+        }
+        match self.inner.disk.load(*id)? {
+            Found::Entry(entry) => {
+                lock(&self.inner.marks).recall(*id, entry.once.as_ref());
+                Ok(Some(*entry))
+            }
             Found::Nothing => Ok(None),
-            Found::Damaged { why, .. } => {
-                self.inner.disk.set_aside(id, &why)?;
+            Found::Damaged { why, once } => {
+                if once.is_some() {
+                    self.inner.log.append(Left::Damaged, *id, once.as_deref())?;
+                }
+                self.inner.disk.set_aside(*id, &why)?;
+                lock(&self.inner.marks).finish(*id);
                 Ok(None)
             }
         }
     }
 
-    /// The message of an entry.
+    /// The message of an entry: what is left of the file that comes back, from where it stands.
     pub fn open_message(&self, id: &EntryId) -> Result<File, StoreError> {
-        self.inner.disk.open_message(id)
+        self.inner.disk.open_message(*id)
     }
 
     /// Makes the recipients' states durable. An entry in which nobody is pending is removed.
@@ -177,40 +194,15 @@ impl Queue {
         if entry.is_finished() { self.remove(entry) } else { self.inner.disk.record(entry) }
     }
 
-    /// Removes an entry, whatever its recipients' states: from the rename on it is gone; its marks are in the log
-    /// before its files are.
+    /// Removes an entry, whatever its recipients' states: with its line in the log it is finished, and its marks stay.
     pub fn remove(&self, entry: &Entry) -> Result<(), StoreError> {
-        self.inner.disk.retire(&entry.id)?;
-        lock(&self.inner.marks).finish(&entry.id);
-        if let Some(once) = &entry.once
-            && let Err(error) = lock(&self.inner.log).append(&entry.id, entry.arrived, once)
-        {
-            // The entry is out of the queue; its files stay, so that the next start finds the marks in them.
-            tracing::error!(id = %entry.id, %error, "the marks of a finished entry go to the log at the next start");
-            return Ok(());
+        self.inner.log.append(Left::Finished, entry.id, entry.once.as_ref())?;
+        lock(&self.inner.marks).finish(entry.id);
+        if let Err(error) = self.inner.disk.remove(entry.id) {
+            tracing::warn!(%error, "a finished queue entry stays until the next start");
         }
-        self.inner.disk.discard(&entry.id);
         Ok(())
     }
-}
-
-fn recover(disk: &Disk, seen: &mut Rewrite, id: &EntryId) -> Result<(), StoreError> {
-    match disk.load(id) {
-        Ok(Found::Entry(entry)) => {
-            seen.add(id, entry.arrived, entry.once.as_ref())?;
-            seen.marks.commit(id, entry.arrived, None);
-        }
-        Ok(Found::Nothing) => {}
-        Ok(Found::Damaged { why, once }) => {
-            // What it spent stays spent, although it cannot be delivered.
-            seen.add(id, id.arrived(), once.as_deref())?;
-            disk.set_aside(id, &why)?;
-        }
-        Err(error) => {
-            tracing::error!(%id, %error, "a queue entry cannot be read; it stays for the next start")
-        }
-    }
-    Ok(())
 }
 
 /// A panic elsewhere left the data whole: every change to it is one step.

@@ -82,7 +82,7 @@ fn report(
     let report = Report {
         kind,
         hostname: &parts.hostname,
-        id: &entry.id.0,
+        id: &entry.id.to_string(),
         sender,
         recipient: &recipient.recipient,
         envid: entry.envelope.sender.envid.as_deref(),

@@ -12,13 +12,13 @@ use crate::store::StoreError;
 use crate::store::tree::{DirId, Lookup, Mailbox};
 
 /// Delivers to every due recipient whose domain is ours: one copy per directory, however many recipients lead to it.
-/// What fails stays pending. Blocks. Says whether any state changed.
-pub(super) fn deliver(parts: &Parts, entry: &mut Entry, now: i64) -> bool {
+/// What fails stays pending. Those who are `busy` are being delivered to elsewhere. Blocks. Says whether any state changed.
+pub(super) fn deliver(parts: &Parts, entry: &mut Entry, busy: &[usize], now: i64) -> bool {
     let mut recipients = std::mem::take(&mut entry.recipients);
     let mut copies: Vec<Copy> = Vec::new();
     let mut changed = false;
     for (index, recipient) in recipients.iter_mut().enumerate() {
-        if !recipient.is_pending() || recipient.next_attempt > now {
+        if !recipient.is_due(now) || busy.contains(&index) {
             continue;
         }
         let outcome = match find(parts, entry, &recipient.recipient.address) {
@@ -125,7 +125,7 @@ fn name_of(entry: &EntryId, directory: DirId) -> String {
 
 fn put_off(parts: &Parts, entry: &Entry, recipient: &mut RecipientState, error: &StoreError, now: i64) {
     tracing::error!(id = %entry.id, to = %recipient.recipient.address, %error, "not delivered here; tried again");
-    parts.put_off_for_fault(recipient, error, now);
+    parts.put_off_for_fault(recipient, error.to_string(), now);
 }
 
 fn vanished() -> Diagnosis {

@@ -3,30 +3,42 @@
 //! After its commit an entry is the relay's alone: first `accept`, then `run`, and nobody else, changes its state.
 
 use crate::config;
+use crate::mail::address::Host;
 use crate::net::dns::Dns;
 use crate::net::tls::TlsClient;
-use crate::policy::retry::{self, Next};
+use crate::policy::retry;
 use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
 use crate::store::StoreError;
 use crate::store::letter::{Spill, SpillRoom};
 use crate::store::tree::Store;
+use orders::Control;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use sts::StsCache;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{mpsc, watch};
 
+mod board;
 mod bounce;
+mod conclude;
 mod courier;
 mod desk;
+mod fresh;
+mod hand;
 mod local;
+mod look;
 pub mod orders;
+mod outlook;
 mod plan;
 mod route;
+pub mod rules;
 mod send;
 pub mod sts;
 #[cfg(test)]
 mod tests;
 mod verdict;
+
+pub use fresh::Fresh;
 
 /// How long deliveries in hand may take when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
@@ -50,13 +62,15 @@ pub struct Parts {
     pub config: config::Relay,
     /// Our name, in EHLO and in reports.
     pub hostname: Arc<str>,
-    /// Notified when something was handed over.
-    pub wake: Arc<Notify>,
+    /// What was committed since the relay looked.
+    pub fresh: Arc<Fresh>,
 }
 
 /// The relay, with what earlier runs left.
 pub struct Relay {
     desk: desk::Desk,
+    control: Control,
+    messages: mpsc::Receiver<orders::Message>,
 }
 
 impl Relay {
@@ -64,21 +78,28 @@ impl Relay {
     /// one entry must not be in two hands.
     pub async fn open(parts: Parts) -> Relay {
         let mut desk = desk::Desk::new(parts);
-        desk.read_queue().await;
-        Relay { desk }
+        desk.take_backlog().await;
+        let (control, messages) = Control::new();
+        Relay { desk, control, messages }
+    }
+
+    /// The way to give it orders while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
     }
 }
 
 /// Carries the queue until `stopped` is true; then finishes what is in hand, for 30 seconds at most.
 pub async fn run(relay: Relay, mut stopped: watch::Receiver<bool>) {
-    let Relay { mut desk } = relay;
-    let wake = desk.wake();
+    let Relay { mut desk, control: _control, mut messages } = relay;
+    let fresh = desk.fresh();
     loop {
         desk.start_due();
         tokio::select! {
             // A sender that is gone stops us as well.
             _ = stopped.wait_for(|stop| *stop) => break,
-            () = wake.notified() => desk.take_fresh(),
+            () = fresh.come() => desk.take_fresh(),
+            Some(message) = messages.recv() => desk.take_message(message),
             () = desk.step() => {}
         }
     }
@@ -87,28 +108,32 @@ pub async fn run(relay: Relay, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Takes a committed entry over: makes its copies here at once, then leaves it to `run`. What fails stays in the queue
-/// and is tried again. Blocks; to be called once for each commit.
+/// Takes a committed entry over: makes its copies here at once, then leaves the rest to `run`. What fails stays in the
+/// queue and is tried again. Blocks; to be called once for each commit.
 pub fn accept(parts: &Parts, id: &EntryId) {
     let outcome = parts.queue.load(id).and_then(|entry| {
-        let Some(mut entry) = entry else { return Ok(()) };
-        match local::deliver(parts, &mut entry, unix_time()) {
-            true => parts.queue.record(&entry),
-            false => Ok(()),
+        let Some(mut entry) = entry else { return Ok(None) };
+        if local::deliver(parts, &mut entry, &[], unix_time()) {
+            parts.queue.record(&entry)?;
         }
+        Ok(Some(entry))
     });
-    if let Err(error) = outcome {
-        tracing::error!(%id, %error, "the copies here are made again by the relay");
+    match outcome {
+        Ok(Some(entry)) if entry.is_finished() => {}
+        Ok(entry) => parts.fresh.hand_over(*id, entry),
+        Err(error) => {
+            tracing::error!(%id, %error, "the copies here are made again by the relay");
+            parts.fresh.hand_over(*id, None);
+        }
     }
-    parts.queue.hand_over(id.clone());
-    parts.wake.notify_one();
 }
 
 impl Parts {
     /// The message of an entry, as a body that can be copied.
     fn message(&self, entry: &Entry) -> Result<Spill, StoreError> {
         let file = self.queue.open_message(&entry.id)?;
-        Ok(Spill::of_file(Arc::clone(&self.room), file, entry.size))
+        Spill::of_file(Arc::clone(&self.room), file, entry.size)
+            .map_err(|error| StoreError::io(format!("{}: reading a queued message", entry.id), error))
     }
 
     /// A recipient was not reached, and nothing says that he never will be: tries again later. Whether his time is over
@@ -120,14 +145,30 @@ impl Parts {
     }
 
     /// The same for a fault of our own, which is never the end of a letter.
-    fn put_off_for_fault(&self, recipient: &mut RecipientState, error: &StoreError, now: i64) {
+    fn put_off_for_fault(&self, recipient: &mut RecipientState, reason: String, now: i64) {
         let at = now.saturating_add(retry::wait(recipient.attempts.saturating_add(1), dice()));
-        self.put_off(recipient, error.to_string(), at);
+        self.put_off(recipient, reason, at);
     }
+}
 
-    fn next(&self, entry: &Entry, recipient: &RecipientState, now: i64) -> Next {
-        let attempts = recipient.attempts.saturating_add(1);
-        retry::next(entry.arrived, attempts, now, dice(), self.config.retry_for)
+/// Whether a destination is this server, as far as the store knows. Blocks.
+fn is_ours(parts: &Parts, host: &Host) -> Result<bool, StoreError> {
+    match host {
+        Host::Domain(domain) => parts.store.is_ours(domain),
+        Host::Literal(_) => Ok(false),
+    }
+}
+
+/// What deals with a stranger's words: a panic there ends one attempt, not the relay. None if there was one.
+async fn isolated<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => Some(done),
+        Err(error) if error.is_panic() => {
+            tracing::error!(%error, "an attempt broke off; it is made again");
+            None
+        }
+        // The runtime is going down, and this task with it.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -1,8 +1,11 @@
 //! What the owner asks of the queue by hand, on a running server and on a stopped one.
 
-use super::Parts;
+use super::hand::reason;
+use super::{Parts, bounce};
+use crate::mail::dsn::Diagnosis;
 use crate::queue::select::Selection;
-use crate::queue::{EntryId, Queue};
+use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
+use crate::smtp::Door;
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -81,16 +84,76 @@ impl Control {
     }
 }
 
-/// Carries an order out on one entry, and records it. For a stopped server, and for entries that are in nobody's hand.
-/// Blocks.
+/// Carries an order out on one entry, and records it. For a stopped server. Blocks.
 pub fn perform(
     parts: &Parts,
     id: &EntryId,
     order: Order,
     selection: &Selection,
 ) -> Result<Vec<Done>, StoreError> {
-    let _ = (parts, id, order, selection);
-    Ok(Vec::new())
+    let Some(before) = parts.queue.load(id)? else { return Ok(Vec::new()) };
+    let mut entry = before.clone();
+    let done = carry_out(parts, &mut entry, order, selection, &[]);
+    if entry != before {
+        parts.queue.record(&entry)?;
+    }
+    Ok(done)
+}
+
+/// Carries an order out on the pending recipients of an entry that are meant. `busy` are being delivered to: their fate is
+/// in other hands. Blocks; the caller records the entry.
+pub(super) fn carry_out(
+    parts: &Parts,
+    entry: &mut Entry,
+    order: Order,
+    selection: &Selection,
+    busy: &[usize],
+) -> Vec<Done> {
+    let meant = |(place, state): (usize, &RecipientState)| {
+        let meant = state.is_pending() && (order != Order::Release || state.held);
+        (meant && selection.covers(entry, state)).then_some(place)
+    };
+    let places: Vec<usize> = entry.recipients.iter().enumerate().filter_map(meant).collect();
+    let mut done = Vec::new();
+    for place in places {
+        let Some(mut state) = entry.recipients.get(place).cloned() else { continue };
+        let fault = match busy.contains(&place) {
+            true => Some("he is being delivered to at this moment".to_owned()),
+            false => change(parts, entry, &mut state, order).err(),
+        };
+        let recipient = state.recipient.address.to_string();
+        tracing::info!(id = %entry.id, to = recipient, ?order, fault, "ordered by hand");
+        done.push(Done { id: entry.id.to_string(), recipient, fault });
+        if let Some(changed) = entry.recipients.get_mut(place) {
+            *changed = state;
+        }
+    }
+    done
+}
+
+fn change(parts: &Parts, entry: &Entry, state: &mut RecipientState, order: Order) -> Result<(), String> {
+    match order {
+        Order::Retry if state.held => return Err("he is held; `queue release` lets him go".into()),
+        Order::Retry => state.next_attempt = 0,
+        Order::Hold => state.held = true,
+        Order::Release => {
+            state.held = false;
+            state.next_attempt = 0;
+        }
+        Order::Drop => state.state = State::Failed { reason: "dropped by hand".into() },
+        Order::Bounce if entry.door == Door::Mx => {
+            return Err("a stranger's letter is not sent back; `queue drop` ends it".into());
+        }
+        Order::Bounce => {
+            let words = match reason(&state.state) {
+                Some(last) => format!("given up by hand; the last reason was: {last}"),
+                None => "given up by hand before it was tried".to_owned(),
+            };
+            let diagnosis = Diagnosis { status: (5, 0, 0), words, host: None };
+            bounce::give_up(parts, entry, state, &diagnosis).map_err(|error| error.to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Carries an order out on a stopped server's queue, which `parts` has open. Blocks.

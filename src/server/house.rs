@@ -52,6 +52,7 @@ impl House {
             let text = format!("hostname: {error}; set it to this server's full name, mx.example.org");
             Failure::new(Exit::Config, text)
         })?;
+        relay::rules::check(&config.relay).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
         let queue = Queue::open(state).map_err(fault)?;
         let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
         if let Err(error) = store.check() {
@@ -61,7 +62,7 @@ impl House {
         let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
         let tls = TlsClient::new(config.relay.roots.as_deref())
             .map_err(|error| Failure::new(Exit::Config, format!("relay.roots: {error}")))?;
-        let sts = StsCache::open(state, dns.clone(), tls.clone(), config.relay.allow_private);
+        let sts = StsCache::open(state, dns.clone(), tls.clone(), &config.relay);
         let relay = relay::Parts {
             tls,
             sts,
@@ -71,7 +72,7 @@ impl House {
             room: Arc::clone(&room),
             config: config.relay.clone(),
             hostname: name.as_str().into(),
-            wake: Arc::default(),
+            fresh: Arc::default(),
         };
         let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
         Ok(House { config, name, store, queue, dns, room, relay, readers, letters })

@@ -50,6 +50,8 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let relay = relay::Relay::open(house.relay.clone()).await;
+    let dns = house.dns.clone();
+    tokio::spawn(async move { dns.see_dnssec().await });
     let mut open_doors = Vec::new();
     let mut open = Opened::default();
     let limits = &house.config.limits;

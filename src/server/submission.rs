@@ -73,7 +73,7 @@ async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Repl
     let outcome = blocking(move || {
         let claim = match house.queue.claim(&marks, now)? {
             (Seen::New, claim) => claim,
-            (Seen::Same(entry), _) => return Ok(Outcome::Reply(replies::queued_before(&entry))),
+            (Seen::Same(entry), _) => return Ok(Outcome::Reply(replies::queued_before(&entry.to_string()))),
             (Seen::InFlight, _) => return Ok(Outcome::Reply(in_flight())),
             (Seen::Different(what), _) => return Ok(Outcome::Reply(used(&what))),
         };

@@ -4,7 +4,7 @@ use super::{StoreError, durable};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::{DirBuilder, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::Path;
@@ -85,7 +85,8 @@ pub struct Spill {
 enum Body {
     /// The capacity is what the room was charged for.
     Memory(Vec<u8>),
-    File(File),
+    /// It begins at `from`.
+    File { file: File, from: u64 },
 }
 
 impl Spill {
@@ -94,9 +95,10 @@ impl Spill {
         Spill { room, body: Body::Memory(Vec::new()), length: 0 }
     }
 
-    /// What lies in a file already, its first `length` octets; for reading only.
-    pub fn of_file(room: Arc<SpillRoom>, file: File, length: u64) -> Spill {
-        Spill { room, body: Body::File(file), length }
+    /// What lies in a file already, `length` octets from where it stands; for reading only.
+    pub fn of_file(room: Arc<SpillRoom>, mut file: File, length: u64) -> io::Result<Spill> {
+        let from = file.stream_position()?;
+        Ok(Spill { room, body: Body::File { file, from }, length })
     }
 
     /// Appends; blocks only when the file is needed.
@@ -107,7 +109,9 @@ impl Spill {
         match &mut self.body {
             Body::Memory(held) => held.extend_from_slice(bytes),
             // At the counted place: what an append that failed left behind is overwritten.
-            Body::File(file) => file.write_all_at(bytes, self.length).map_err(spilling)?,
+            Body::File { file, from } => {
+                file.write_all_at(bytes, *from + self.length).map_err(spilling)?;
+            }
         }
         self.length += bytes.len() as u64;
         Ok(())
@@ -125,16 +129,16 @@ impl Spill {
 
     /// Copies all of it; may be called again, and from several threads.
     pub fn copy_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let file = match &self.body {
+        let (file, from) = match &self.body {
             Body::Memory(held) => return out.write_all(held),
-            Body::File(file) => file,
+            Body::File { file, from } => (file, *from),
         };
         let mut slice = vec![0; SLICE];
         let mut at = 0;
         while at < self.length {
             slice.truncate(usize::try_from(self.length - at).unwrap_or(usize::MAX));
             // A file that became shorter than what was written is a fault, never a shorter letter.
-            file.read_exact_at(&mut slice, at)?;
+            file.read_exact_at(&mut slice, from + at)?;
             out.write_all(&slice)?;
             at += slice.len() as u64;
         }
@@ -175,7 +179,7 @@ impl Spill {
             let file = self.room.nameless_file()?;
             file.write_all_at(held, 0)?;
             self.room.give_back(held.capacity());
-            self.body = Body::File(file);
+            self.body = Body::File { file, from: 0 };
         }
         Ok(())
     }
@@ -203,10 +207,10 @@ impl Read for SpillReader<'_> {
                 let mut rest = held.get(self.at as usize..).unwrap_or_default();
                 rest.read(into)?
             }
-            Body::File(file) => {
+            Body::File { file, from } => {
                 let left = usize::try_from(self.spill.length - self.at).unwrap_or(usize::MAX);
                 let wanted = left.min(into.len());
-                let got = file.read_at(into.get_mut(..wanted).unwrap_or_default(), self.at)?;
+                let got = file.read_at(into.get_mut(..wanted).unwrap_or_default(), from + self.at)?;
                 if got == 0 && wanted > 0 {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }

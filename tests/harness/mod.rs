@@ -8,6 +8,7 @@ pub mod dialogue;
 pub mod forge;
 pub mod home;
 pub mod peers;
+pub mod signed;
 pub mod sink;
 pub mod ssh;
 pub mod strace;

@@ -5,6 +5,7 @@
 
 use super::eventually;
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// A hold on a process; let go when it is dropped.
@@ -23,12 +24,26 @@ impl Strace {
         Strace::attach(pid, call, &format!("error={error}:when={n}"), None)
     }
 
+    /// `kill_at`, of the calls that touch the file `on`.
+    pub fn kill_at_file(pid: u32, call: &str, on: &Path, n: usize) -> Strace {
+        Strace::attach_to(pid, call, &format!("signal=KILL:when={n}"), Some(on), None)
+    }
+
+    /// `fail_at`, of the calls that touch the file `on`.
+    pub fn fail_at_file(pid: u32, call: &str, error: &str, on: &Path, n: usize) -> Strace {
+        Strace::attach_to(pid, call, &format!("error={error}:when={n}"), Some(on), None)
+    }
+
     /// Writes the calls `calls` (a comma between them) of the process down in `file`, with the names of its files.
-    pub fn record(pid: u32, calls: &str, file: &std::path::Path) -> Strace {
+    pub fn record(pid: u32, calls: &str, file: &Path) -> Strace {
         Strace::attach(pid, calls, "", Some(file))
     }
 
-    fn attach(pid: u32, calls: &str, inject: &str, file: Option<&std::path::Path>) -> Strace {
+    fn attach(pid: u32, calls: &str, inject: &str, file: Option<&Path>) -> Strace {
+        Strace::attach_to(pid, calls, inject, None, file)
+    }
+
+    fn attach_to(pid: u32, calls: &str, inject: &str, on: Option<&Path>, file: Option<&Path>) -> Strace {
         let mut command = Command::new("strace");
         command.args([
             "-f",
@@ -42,6 +57,9 @@ impl Strace {
             &format!("trace={calls}"),
         ]);
         command.arg("-o").arg(file.unwrap_or("/dev/null".as_ref()));
+        if let Some(on) = on {
+            command.arg("-P").arg(on);
+        }
         if !inject.is_empty() {
             command.arg("-e").arg(format!("inject={calls}:{inject}"));
         }

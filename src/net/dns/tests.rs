@@ -9,6 +9,7 @@ use std::sync::Arc;
 /// An authority for `test.` on loopback, UDP and TCP; it refuses every other name, which is a fault to the asker.
 pub(crate) struct Authority {
     _server: Server<Catalog>,
+    pub(crate) address: SocketAddr,
     pub(crate) dns: Dns,
 }
 
@@ -26,6 +27,10 @@ impl Authority {
         for (owner, data) in records {
             assert!(zone.upsert_mut(Record::from_rdata(name(owner), 60, data.clone()), 1), "{owner}");
         }
+        Authority::serve(origin, zone).await
+    }
+
+    pub(crate) async fn serve(origin: Name, zone: InMemoryZoneHandler<TokioRuntimeProvider>) -> Authority {
         let mut catalog = Catalog::new();
         catalog.upsert(LowerName::from(origin), vec![Arc::new(zone)]);
         let mut server = Server::new(catalog);
@@ -34,12 +39,12 @@ impl Authority {
         server.register_socket(udp);
         server.register_listener(tcp, Duration::from_secs(5), 32);
         let dns = Dns::new(&config::Dns { servers: vec![address], ..config::Dns::default() }).unwrap();
-        Authority { _server: server, dns }
+        Authority { _server: server, address, dns }
     }
 }
 
 /// Both sockets on one port, whichever is free in both families of transport.
-async fn sockets() -> (tokio::net::UdpSocket, tokio::net::TcpListener) {
+pub(crate) async fn sockets() -> (tokio::net::UdpSocket, tokio::net::TcpListener) {
     for _ in 0..50 {
         let udp = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
         if let Ok(tcp) = tokio::net::TcpListener::bind(udp.local_addr().unwrap()).await {
@@ -49,7 +54,7 @@ async fn sockets() -> (tokio::net::UdpSocket, tokio::net::TcpListener) {
     panic!("no port free for both UDP and TCP");
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()
 }
 
@@ -65,7 +70,7 @@ fn aaaa(text: &str) -> RData {
     RData::AAAA(AAAA(text.parse().unwrap()))
 }
 
-fn domain(text: &str) -> Domain {
+pub(crate) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! DANE: holding a chain of certificates against a host's TLSA records (RFC 6698, RFC 7671, RFC 7672 section 3).
 
-use super::words;
+use super::{Chain, words};
 use crate::policy::tls::Tlsa;
 use crate::policy::x509::{Certificate, PublicKey};
 use aws_lc_rs::digest;
@@ -16,8 +16,8 @@ const MAX_CHAIN: usize = 8;
 
 /// What the records are held against.
 pub(super) struct Case<'a> {
-    /// The host's certificate, and the others that it sent.
-    pub(super) chain: (&'a CertificateDer<'a>, &'a [CertificateDer<'a>]),
+    /// What the host shows.
+    pub(super) chain: Chain<'a>,
     /// The names of which a certificate under DANE-TA must have one.
     pub(super) names: &'a [ServerName<'static>],
     /// The time that a chain under DANE-TA must be valid at.
@@ -32,11 +32,12 @@ pub(super) fn matching(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<String, String> {
     // Neither names nor dates count under DANE-EE (RFC 7672 section 3.1.1): it is tried first.
-    let own = Forms::of(case.chain.0);
+    let own = Forms::of(case.chain.own);
     if let Some(record) = records.iter().find(|record| record.usage != DANE_TA && own.match_with(record)) {
         return Ok(record.to_string());
     }
-    let others: Vec<_> = case.chain.1.iter().take(MAX_CHAIN).map(|cert| (cert, Forms::of(cert))).collect();
+    let others: Vec<_> =
+        case.chain.others.iter().take(MAX_CHAIN).map(|cert| (cert, Forms::of(cert))).collect();
     let mut why = "no TLSA record matches its certificate".to_owned();
     for record in records.iter().filter(|record| record.usage == DANE_TA) {
         let anchors = anchors(record, case, &others);
@@ -72,7 +73,7 @@ fn anchors(record: &Tlsa, case: &Case<'_>, others: &[(&CertificateDer<'_>, Forms
 
 /// The issuers that the chain's certificates name, each once.
 fn issuers<'a>(case: &Case<'a>) -> Vec<&'a [u8]> {
-    let chain = std::iter::once(case.chain.0).chain(case.chain.1.iter().take(MAX_CHAIN));
+    let chain = std::iter::once(case.chain.own).chain(case.chain.others.iter().take(MAX_CHAIN));
     let mut issuers: Vec<_> =
         chain.filter_map(|certificate| Some(Certificate::parse(certificate)?.issuer)).collect();
     issuers.sort_unstable();
@@ -96,10 +97,11 @@ fn verify(
     algorithms: &[&dyn SignatureVerificationAlgorithm],
 ) -> Result<(), String> {
     let flaw = |error| words::certificate_flaw(&error);
-    let (own, others) = case.chain;
+    let Chain { own, others } = case.chain;
     let own = ParsedCertificate::try_from(own).map_err(flaw)?;
     verify_server_cert_signed_by_trust_anchor(&own, anchors, others, case.now, algorithms).map_err(flaw)?;
     let mut refusal = Err("it has no name that its certificate could have".to_owned());
+    // Backwards, so that a refusal speaks of the host's own name.
     for name in case.names.iter().rev() {
         match verify_server_name(&own, name) {
             Ok(()) => return Ok(()),

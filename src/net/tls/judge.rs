@@ -1,7 +1,7 @@
 //! One connection's verifier: holds the certificate against what is demanded, and remembers what it found.
 
 use super::roots::Authorities;
-use super::{Identity, TlsError, dane, signature};
+use super::{Chain, Identity, TlsError, dane, signature};
 use crate::policy::tls::{Demand, Tlsa};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
@@ -52,13 +52,8 @@ impl Judge {
         self.verdict.get()?.clone().err()
     }
 
-    fn judge(
-        &self,
-        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<Identity, String> {
-        let checkable = signature::uncheckable(chain.0, self.authorities.algorithms()).map_or(Ok(()), Err);
+    fn judge(&self, chain: Chain<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<Identity, String> {
+        let checkable = signature::uncheckable(chain.own, self.authorities.algorithms()).map_or(Ok(()), Err);
         let vouched = || self.authorities.vouch(chain, name, now);
         match &self.wanted {
             Wanted::Anything => {
@@ -101,7 +96,8 @@ impl ServerCertVerifier for Judge {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let verdict = self.verdict.get_or_init(|| self.judge((end_entity, intermediates), server_name, now));
+        let chain = Chain { own: end_entity, others: intermediates };
+        let verdict = self.verdict.get_or_init(|| self.judge(chain, server_name, now));
         match verdict {
             Ok(_) => Ok(ServerCertVerified::assertion()),
             Err(_) => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),

@@ -1,6 +1,6 @@
 //! The authorities whose word on a certificate counts.
 
-use super::{TlsError, words};
+use super::{Chain, TlsError, words};
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
@@ -41,13 +41,8 @@ impl Authorities {
     }
 
     /// Whether one of them vouches for the name, and if not, why.
-    pub(super) fn vouch(
-        &self,
-        chain: (&CertificateDer<'_>, &[CertificateDer<'_>]),
-        name: &ServerName<'_>,
-        now: UnixTime,
-    ) -> Result<(), String> {
-        let verdict = self.verifier.verify_server_cert(chain.0, chain.1, name, &[], now);
+    pub(super) fn vouch(&self, chain: Chain<'_>, name: &ServerName<'_>, now: UnixTime) -> Result<(), String> {
+        let verdict = self.verifier.verify_server_cert(chain.own, chain.others, name, &[], now);
         verdict.map(|_| ()).map_err(|error| words::certificate_flaw(&error))
     }
 }
@@ -63,7 +58,7 @@ fn from_file(path: &Path) -> Result<RootCertStore, TlsError> {
     for (count, certificate) in CertificateDer::pem_slice_iter(&text).enumerate() {
         let nth = count + 1;
         let certificate = certificate.map_err(|error| fault(format!("certificate {nth}: {error}")))?;
-        store.add(certificate).map_err(|error| fault(format!("certificate {nth}: {error}")))?;
+        store.add(certificate).map_err(|_| fault(format!("certificate {nth} is malformed")))?;
     }
     if store.is_empty() { Err(fault("no certificate".into())) } else { Ok(store) }
 }

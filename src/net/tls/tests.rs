@@ -177,7 +177,10 @@ fn the_file_of_authorities_is_read_or_the_error_names_it() {
         ("not PEM at all".into(), "no certificate; it must hold"),
         (format!("{pem}{}", pem.replace('M', "!")), "certificate 2: "),
         (pem.replace("-----END CERTIFICATE-----", ""), "certificate 1: "),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(), "certificate 1: "),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".into(),
+            "certificate 1 is malformed",
+        ),
     ];
     for (text, why) in rows {
         std::fs::write(&path, text).unwrap();

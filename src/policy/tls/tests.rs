@@ -113,6 +113,9 @@ fn what_is_held_in_full_must_be_what_it_says() {
     assert!(kept(0, &whole) && kept(1, &key));
     assert!(!kept(1, &whole) && !kept(0, &key));
     assert!(!kept(0, &whole[1..]) && !kept(0, &whole[..whole.len() - 1]) && !kept(1, &key[..key.len() - 1]));
+    // Keys are whole octets.
+    let at = key.windows(2).position(|pair| pair == [0, 4]).unwrap();
+    assert!(!kept(1, &[&key[..at], &[1], &key[at + 1..]].concat()));
     assert!(!kept(0, &[&whole[..], b"x"].concat()) && !kept(1, &[&key[..], b"x"].concat()));
 }
 

@@ -89,7 +89,7 @@ fn a_spill_that_lost_its_end_is_a_fault_not_a_shorter_letter() {
     let (_top, room) = room(10, 10);
     let mut spill = Spill::new(room);
     spill.append(&[7; 100_000]).unwrap();
-    let Body::File(file) = &spill.body else { panic!() };
+    let Body::File { file, .. } = &spill.body else { panic!() };
     file.set_len(99_999).unwrap();
     assert!(spill.copy_to(&mut Vec::new()).is_err());
     assert!(spill.reader().read_to_end(&mut Vec::new()).is_err());

@@ -1,0 +1,62 @@
+//! What became of a letter, in words.
+
+use super::Courier;
+use crate::mail::address::Host;
+use crate::mail::dsn::Diagnosis;
+use crate::net::session::Protection;
+use crate::net::tls::{Identity, Secured};
+use crate::relay::verdict::Verdict;
+use crate::smtp::client::{Fate, Outcome};
+use crate::smtp::reply::Reply;
+use std::net::IpAddr;
+
+/// A server, as in `mx.example.org [192.0.2.1]`.
+pub(super) fn place(host: &Host, ip: IpAddr) -> String {
+    match host {
+        Host::Domain(name) => format!("{name} [{ip}]"),
+        Host::Literal(_) => host.to_string(),
+    }
+}
+
+/// One verdict per recipient.
+pub(super) fn verdicts(outcome: Outcome, courier: &Courier) -> Vec<Verdict> {
+    let verdict = |fate| match fate {
+        Fate::Accepted(reply) => Verdict::Delivered {
+            to: format!("{}: {reply}", courier.place()),
+            tls: courier.tls.clone(),
+            dsn: courier.session.offers_dsn(),
+        },
+        Fate::Refused(reply) => Verdict::Failed(refused(&reply, &courier.host)),
+        Fate::Deferred(why) => Verdict::Deferred(deferred(why, Some(&courier.host))),
+    };
+    outcome.fates.into_iter().map(verdict).collect()
+}
+
+pub(super) fn refused(reply: &Reply, host: &Host) -> Diagnosis {
+    let status = reply.enhanced.unwrap_or((5, 0, 0));
+    Diagnosis { status, words: reply.to_string(), host: Some(host.to_string()) }
+}
+
+pub(super) fn deferred(words: String, host: Option<&Host>) -> Diagnosis {
+    Diagnosis { status: (4, 4, 7), words, host: host.map(Host::to_string) }
+}
+
+/// A diagnosis on one line.
+pub(super) fn of(diagnosis: &Diagnosis) -> String {
+    match &diagnosis.host {
+        Some(host) => format!("{host}: {}", diagnosis.words),
+        None => diagnosis.words.clone(),
+    }
+}
+
+/// What protects a connection; `unasked` is why TLS was not asked for, where it was not.
+pub(super) fn protection(protection: &Protection, unasked: Option<&str>) -> String {
+    match protection {
+        Protection::Clear(why) => format!("clear: {}", unasked.unwrap_or(why)),
+        Protection::Tls(Secured { version, cipher, identity }) => match identity {
+            Identity::Dane(record) => format!("{version} {cipher}, DANE {record}"),
+            Identity::Verified => format!("{version} {cipher}, verified"),
+            Identity::Unverified(why) => format!("{version} {cipher}, not verified: {why}"),
+        },
+    }
+}

@@ -1,0 +1,409 @@
+//! Names with DNSSEC, asked of Debian's knot (and validated by ourselves) and of Debian's unbound (which is believed).
+
+#![allow(clippy::unwrap_used)] // In a test a panic is the answer.
+
+mod harness;
+
+use harness::runtime;
+use harness::signed::{Fault, Resolver, Signed, Zone};
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
+use pillarbox::config::{self, Dnssec};
+use pillarbox::mail::address::Domain;
+use pillarbox::net::dns::{Dns, DnsError, Known, Located, MailHosts};
+use pillarbox::policy::tls::Tlsa;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+
+/// `[dns]` as a server's configuration has it, through the configuration's own reader.
+fn dns(table: &str) -> Dns {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), table).unwrap();
+    let sources = config::Sources { file: Some(file.path().to_owned()), overrides: Vec::new() };
+    Dns::new(&config::Server::load(&sources).unwrap().dns).unwrap()
+}
+
+/// The ways to know: by ourselves, straight from the authority or through a resolver, and from a resolver on the same
+/// machine.
+struct Ways {
+    ways: [(&'static str, Dns); 3],
+    _resolver: Resolver,
+}
+
+impl Ways {
+    fn of(signed: &Signed) -> Ways {
+        let resolver = signed.resolver();
+        let ways = [
+            ("validate", dns(&signed.validate())),
+            ("validate through a resolver", dns(&resolver.validate(signed))),
+            ("trust", dns(&resolver.trust())),
+        ];
+        Ways { ways, _resolver: resolver }
+    }
+
+    #[track_caller]
+    fn route(&self, domain: &str, expected: Result<(MailHosts, bool), &str>) {
+        for (way, dns) in &self.ways {
+            let found = runtime().block_on(dns.route(&name(domain)));
+            let expected = expected.clone().map(|(value, secure)| Known { value, secure });
+            compare(&format!("{way}: route {domain}"), found, expected);
+        }
+    }
+
+    #[track_caller]
+    fn locate(&self, host: &str, expected: Result<(&[&str], bool, Option<&str>), &str>) {
+        for (way, dns) in &self.ways {
+            let found = runtime().block_on(dns.locate(&name(host)));
+            let expected = expected.map(|(addresses, secure, alias)| Located {
+                addresses: addresses.iter().map(|text| text.parse::<IpAddr>().unwrap()).collect(),
+                secure,
+                alias: alias.map(name),
+            });
+            compare(&format!("{way}: locate {host}"), found, expected);
+        }
+    }
+
+    #[track_caller]
+    fn tlsa(&self, host: &str, expected: Result<(&[u8], bool), &str>) {
+        for (way, dns) in &self.ways {
+            let found = runtime().block_on(dns.tlsa(&name(host), 25));
+            let expected =
+                expected.map(|(bytes, secure)| Known { value: bytes.iter().map(tlsa).collect(), secure });
+            compare(&format!("{way}: tlsa {host}"), found, expected);
+        }
+    }
+}
+
+/// An error is expected by a part of its text.
+#[track_caller]
+fn compare<T: std::fmt::Debug + PartialEq>(
+    what: &str,
+    found: Result<T, DnsError>,
+    expected: Result<T, &str>,
+) {
+    match (found, expected) {
+        (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{what}"),
+        (Err(error), Err(part)) => assert!(error.to_string().contains(part), "{what}: {error}"),
+        (found, expected) => panic!("{what}: {found:?}, not {expected:?}"),
+    }
+}
+
+fn name(text: &str) -> Domain {
+    Domain::parse(text).unwrap()
+}
+
+fn mx(hosts: &[&str]) -> MailHosts {
+    let mx = |(at, host): (usize, &&str)| pillarbox::net::dns::Mx { preference: at as u16, host: name(host) };
+    MailHosts::Mx(hosts.iter().enumerate().map(mx).collect())
+}
+
+/// A 3 1 1 record whose data are all the same octet.
+fn tlsa(octet: &u8) -> Tlsa {
+    Tlsa { usage: 3, selector: 1, matching: 1, data: vec![*octet; 32] }
+}
+
+fn tlsa_text(owner: &str, octet: u8) -> String {
+    format!("{owner} TLSA 3 1 1 {}\n", format!("{octet:02x}").repeat(32))
+}
+
+/// A domain that takes mail, with TLSA records.
+fn good() -> String {
+    "@ MX 0 mx\nmx A 192.0.2.1\nmx AAAA 2001:db8::1\n".to_owned() + &tlsa_text("_25._tcp.mx", 7)
+}
+
+const BOTH: &[&str] = &["192.0.2.1", "2001:db8::1"];
+
+#[test]
+fn secure_answers_and_secure_denials() {
+    let null = Zone::signed("null.test", "@ MX 0 .");
+    let signed = Signed::start(&[
+        Zone::signed("one.test", &(good() + "own A 192.0.2.3\ntext TXT hello\n")),
+        Zone::nsec3("three.test", &(good() + "own A 192.0.2.3\ntext TXT hello\n")),
+        null,
+    ]);
+    let ways = Ways::of(&signed);
+    for zone in ["one.test", "three.test"] {
+        let at = |host: &str| format!("{host}.{zone}");
+        ways.route(zone, Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("own"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("text"), Ok((MailHosts::NoHosts, true)));
+        ways.route(&at("nobody"), Ok((MailHosts::NoDomain, true)));
+        ways.locate(&at("mx"), Ok((BOTH, true, None)));
+        ways.locate(&at("own"), Ok((&["192.0.2.3"], true, None)));
+        ways.locate(&at("nobody"), Ok((&[], true, None)));
+        ways.tlsa(&at("mx"), Ok((&[7], true)));
+        ways.tlsa(&at("own"), Ok((&[], true)));
+        ways.tlsa(&at("nobody"), Ok((&[], true)));
+    }
+    ways.route("null.test", Ok((MailHosts::NullMx, true)));
+    ways.route("nowhere.test", Ok((MailHosts::NoDomain, true)));
+}
+
+#[test]
+fn insecure_delegations_are_answered_without_a_promise() {
+    let signed = Signed::start(&[Zone::unsigned("plain.test", &(good() + "own A 192.0.2.3\n"))]);
+    let ways = Ways::of(&signed);
+    ways.route("plain.test", Ok((mx(&["mx.plain.test"]), false)));
+    ways.route("own.plain.test", Ok((MailHosts::Implicit, false)));
+    ways.route("nobody.plain.test", Ok((MailHosts::NoDomain, false)));
+    ways.locate("mx.plain.test", Ok((BOTH, false, None)));
+    ways.locate("nobody.plain.test", Ok((&[], false, None)));
+    ways.tlsa("mx.plain.test", Ok((&[7], false)));
+    ways.tlsa("own.plain.test", Ok((&[], false)));
+}
+
+#[test]
+fn cnames_are_as_good_as_the_whole_way() {
+    let aliases = "here CNAME mx\nthere CNAME mx.three.test.\naway CNAME mx.plain.test.\nnone CNAME nobody\n\
+                   void CNAME nobody.three.test.\nfour A 192.0.2.6\nfifth CNAME own\nround CNAME go\ngo CNAME round\nown A 192.0.2.3\n\
+                   _25._tcp.there CNAME _25._tcp.mx.three.test.\n_25._tcp.away CNAME _25._tcp.mx.plain.test.\n\
+                   empty A 192.0.2.6\n_25._tcp.empty CNAME nobody.three.test.\n*._tcp.wild CNAME tlsa\nwild A 192.0.2.4\n\
+                   far A 192.0.2.6\n*._tcp.far CNAME nobody.three.test.\n_25._tcp.four CNAME nobody\n";
+    let signed = Signed::start(&[
+        Zone::signed("one.test", &(good() + aliases + &tlsa_text("tlsa", 9))),
+        Zone::nsec3("three.test", &(good() + aliases)),
+        Zone::unsigned(
+            "plain.test",
+            &(good() + "back CNAME mx.one.test.\n_25._tcp.back CNAME tlsa.one.test.\n"),
+        ),
+    ]);
+    let ways = Ways::of(&signed);
+    for zone in ["one.test", "three.test"] {
+        let at = |host: &str| format!("{host}.{zone}");
+        ways.locate(&at("here"), Ok((BOTH, true, Some(&at("mx")))));
+        ways.locate(&at("there"), Ok((BOTH, true, Some("mx.three.test"))));
+        ways.locate(&at("away"), Ok((BOTH, false, None)));
+        ways.locate(&at("none"), Ok((&[], true, Some(&at("nobody")))));
+        ways.locate(&at("void"), Ok((&[], true, Some("nobody.three.test"))));
+        ways.locate(&at("fifth"), Ok((&["192.0.2.3"], true, Some(&at("own")))));
+        ways.tlsa(&at("there"), Ok((&[7], true)));
+        ways.tlsa(&at("away"), Ok((&[7], false)));
+        ways.tlsa(&at("empty"), Ok((&[], true)));
+        ways.tlsa(&at("own"), Ok((&[], true)));
+        ways.tlsa(&at("four"), Ok((&[], true)));
+        ways.tlsa(&at("far"), Ok((&[], true)));
+    }
+    ways.tlsa("wild.one.test", Ok((&[9], true)));
+    ways.locate("back.plain.test", Ok((BOTH, false, None)));
+    ways.tlsa("back.plain.test", Ok((&[9], false)));
+    ways.route("here.one.test", Ok((MailHosts::Implicit, true)));
+    ways.locate("round.one.test", Err("round.one.test"));
+}
+
+#[test]
+fn a_dname_stands_for_the_cnames_below_it() {
+    let signed = Signed::start(&[
+        Zone::signed("one.test", "sub DNAME three.test.\nplain DNAME plain.test.\n"),
+        Zone::nsec3("three.test", &good()),
+        Zone::unsigned("plain.test", &good()),
+    ]);
+    let ways = Ways::of(&signed);
+    ways.locate("mx.sub.one.test", Ok((BOTH, true, Some("mx.three.test"))));
+    ways.tlsa("mx.sub.one.test", Ok((&[7], true)));
+    ways.locate("mx.plain.one.test", Ok((BOTH, false, None)));
+}
+
+#[test]
+fn wildcards_are_as_good_as_the_proof_that_nothing_is_closer() {
+    let wild = "* MX 0 mx\n*.deep A 192.0.2.5\nz.deep TXT hello\n*._tcp.mx TLSA 3 1 1 ".to_owned()
+        + &"07".repeat(32);
+    let wild = wild + "\nmx A 192.0.2.1\nzz TXT last\n*.alias CNAME mx\n*.void CNAME nobody.mx\n";
+    let signed = Signed::start(&[Zone::signed("one.test", &wild), Zone::nsec3("three.test", &wild)]);
+    let ways = Ways::of(&signed);
+    for zone in ["one.test", "three.test"] {
+        let at = |host: &str| format!("{host}.{zone}");
+        ways.route(&at("any"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("zzz"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("two.labels"), Ok((mx(&[&at("mx")]), true)));
+        ways.route(&at("a.deep"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("z.deep"), Ok((MailHosts::NoHosts, true)));
+        ways.locate(&at("b.c.deep"), Ok((&["192.0.2.5"], true, None)));
+        ways.locate(&at("any.alias"), Ok((&["192.0.2.1"], true, Some(&at("mx")))));
+        ways.tlsa(&at("mx"), Ok((&[7], true)));
+        ways.tlsa(&at("any"), Ok((&[], true)));
+        // The CNAME comes with the denial of what it leads to, and ways want their proof.
+        ways.route(&at("any.alias"), Ok((MailHosts::Implicit, true)));
+        ways.route(&at("any.void"), Ok((MailHosts::NoDomain, true)));
+    }
+}
+
+#[test]
+fn bogus_answers_are_faults_that_say_so() {
+    const BOGUS: &str = "the answer is bogus";
+    let zones = [
+        ("expired.test", Fault::Expired),
+        ("corrupt.test", Fault::Corrupt),
+        ("keyless.test", Fault::WrongDs),
+    ];
+    let mut signed = Signed::start(&zones.map(|(zone, _)| Zone::signed(zone, &good())));
+    let healthy = Ways::of(&signed);
+    for (zone, fault) in zones {
+        healthy.route(zone, Ok((mx(&[&format!("mx.{zone}")]), true)));
+        signed.spoil(zone, fault);
+    }
+    let ways = Ways::of(&signed);
+    for (zone, _) in zones {
+        let at = |host: &str| format!("{host}.{zone}");
+        ways.route(zone, Err(BOGUS));
+        ways.route(&at("nobody"), Err(BOGUS));
+        ways.locate(&at("mx"), Err(BOGUS));
+        ways.tlsa(&at("mx"), Err(&format!("delv _25._tcp.mx.{zone} TLSA")));
+        ways.tlsa(&at("nobody"), Err(BOGUS));
+    }
+}
+
+#[test]
+fn a_server_that_fails_is_a_fault() {
+    let signed = Signed::start(&[Zone::dead("dead.test")]);
+    let ways = Ways::of(&signed);
+    ways.route("dead.test", Err("MX of dead.test"));
+    ways.locate("mx.dead.test", Err("of mx.dead.test"));
+    ways.tlsa("mx.dead.test", Err("TLSA of _25._tcp.mx.dead.test"));
+}
+
+#[test]
+fn records_that_change_are_seen_when_they_have_run_out() {
+    let mut signed = Signed::start(&[Zone::signed("one.test", &good())]);
+    let ways = Ways::of(&signed);
+    ways.tlsa("mx.one.test", Ok((&[7], true)));
+    signed.set("one.test", &("@ MX 0 mx\nmx A 192.0.2.1\n".to_owned() + &tlsa_text("_25._tcp.mx", 8)));
+    for (way, dns) in &ways.ways {
+        harness::eventually(way, || {
+            let found = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).unwrap();
+            (found == Known { value: vec![tlsa(&8)], secure: true }).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_wrong_anchor_stops_those_who_insist_and_nobody_else() {
+    let signed = Signed::start(&[Zone::signed("one.test", &good())]);
+    let servers = vec![signed.address()];
+    let ask = |dnssec, anchors| {
+        let config = config::Dns { servers: servers.clone(), dnssec, anchors };
+        runtime().block_on(Dns::new(&config).unwrap().tlsa(&name("mx.one.test"), 25))
+    };
+    // The real root's keys have signed nothing here.
+    let refused = ask(Some(Dnssec::Validate), None).unwrap_err().to_string();
+    assert!(refused.contains("install unbound") && refused.contains(&servers[0].to_string()), "{refused}");
+    let secure = ask(Some(Dnssec::Validate), Some(signed.anchor())).unwrap();
+    assert!(secure.secure);
+    // knot sets no AD bit, and with `off` nobody looks.
+    for mode in [None, Some(Dnssec::Trust), Some(Dnssec::Off)] {
+        let plain = ask(mode, None).unwrap();
+        assert_eq!(plain, Known { value: vec![tlsa(&7)], secure: false }, "{mode:?}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_a_datagram_is_fetched_by_tcp() {
+    let many: String = (0..60).map(|i| tlsa_text("_25._tcp.mx", i)).collect();
+    let signed = Signed::start(&[Zone::signed("one.test", &format!("mx A 192.0.2.1\n{many}"))]);
+    for (way, dns) in &Ways::of(&signed).ways {
+        let mut found = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).unwrap();
+        found.value.sort_by(|a, b| a.data.cmp(&b.data));
+        let all: Vec<Tlsa> = (0..60).map(|octet| tlsa(&octet)).collect();
+        assert_eq!(found, Known { value: all, secure: true }, "{way}");
+    }
+}
+
+/// A name server between us and knot that changes every answer to a question of one type.
+fn liar(server: SocketAddr, kind: RecordType, lie: impl Fn(&mut Message) + Send + 'static) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((length, asker)) = socket.recv_from(&mut buffer) {
+            let onward = UdpSocket::bind("127.0.0.1:0").unwrap();
+            onward.send_to(&buffer[..length], server).unwrap();
+            let length = onward.recv(&mut buffer).unwrap();
+            let mut answer = Message::from_vec(&buffer[..length]).unwrap();
+            if answer.queries[0].query_type() == kind {
+                lie(&mut answer);
+            }
+            socket.send_to(&answer.to_vec().unwrap(), asker).unwrap();
+        }
+    });
+    address
+}
+
+fn validating(signed: &Signed, server: SocketAddr) -> Dns {
+    let (servers, dnssec) = (vec![server], Some(Dnssec::Validate));
+    Dns::new(&config::Dns { servers, dnssec, anchors: Some(signed.anchor()) }).unwrap()
+}
+
+#[test]
+fn nobody_on_the_way_takes_tlsa_records_away() {
+    let signed = Signed::start(&[
+        Zone::signed("one.test", &(good() + "own A 192.0.2.3\n*.wild A 192.0.2.4\nthere.wild A 192.0.2.5\n")),
+        Zone::unsigned("plain.test", &good()),
+    ]);
+    // An empty answer, with no proof, with the SOA of a zone that needs none, and with the proof of another name.
+    let elsewhere = |owner: &str| {
+        let dns = hickory_proto::rr::rdata::SOA::new(
+            Name::from_ascii("ns.").unwrap(),
+            Name::from_ascii("root.").unwrap(),
+            1,
+            3600,
+            600,
+            86400,
+            60,
+        );
+        Record::from_rdata(Name::from_ascii(owner).unwrap(), 60, RData::SOA(dns))
+    };
+    let lies: [Vec<Record>; 4] =
+        [vec![], vec![elsewhere("plain.test.")], vec![elsewhere("one.test.")], vec![elsewhere(".")]];
+    for code in [ResponseCode::NoError, ResponseCode::NXDomain] {
+        for authorities in lies.clone() {
+            let what = format!("{code} {authorities:?}");
+            let liar = liar(signed.address(), RecordType::TLSA, move |answer| {
+                answer.metadata.response_code = code;
+                answer.answers.clear();
+                answer.authorities = authorities.clone();
+            });
+            let dns = validating(&signed, liar);
+            let error = runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).expect_err(&what);
+            assert!(error.to_string().contains("bogus"), "{what}: {error}");
+        }
+    }
+}
+
+#[test]
+fn nobody_on_the_way_adds_to_what_is_signed() {
+    let signed = Signed::start(&[Zone::signed("one.test", &good()), Zone::unsigned("plain.test", &good())]);
+    // The AD bit is the word of somebody whom we do not believe here.
+    let boast = liar(signed.address(), RecordType::TLSA, |answer| answer.metadata.authentic_data = true);
+    let found = runtime().block_on(validating(&signed, boast).tlsa(&name("mx.plain.test"), 25)).unwrap();
+    assert!(!found.secure);
+    let added = liar(signed.address(), RecordType::MX, |answer| {
+        let mut mx = answer.answers[0].clone();
+        mx.data =
+            RData::MX(hickory_proto::rr::rdata::MX::new(0, Name::from_ascii("evil.plain.test.").unwrap()));
+        answer.answers.push(mx);
+    });
+    let error = runtime().block_on(validating(&signed, added).route(&name("one.test"))).unwrap_err();
+    assert!(error.to_string().contains("bogus"), "{error}");
+}
+
+#[test]
+fn a_wildcard_does_not_hide_what_is_closer() {
+    let text = "*.wild MX 0 mx.evil\nthere.wild MX 0 mx\n* MX 0 mx.evil\ndeep.end TXT hello\n";
+    let zones = [Zone::signed("one.test", text), Zone::nsec3("three.test", text)];
+    let signed = Signed::start(&zones);
+    for zone in ["one.test", "three.test"] {
+        for (asked, replayed) in [("there.wild", "other.wild"), ("deep.end", "other"), ("new.end", "other")] {
+            let (asked, replayed) = (format!("{asked}.{zone}"), format!("{replayed}.{zone}."));
+            // What the wildcard says of another name, with all its proofs, as if it were of this one.
+            let server = signed.address();
+            let liar = liar(server, RecordType::MX, move |answer| {
+                let name = answer.queries[0].name().clone();
+                let mut other = harness::signed::asked(server, &replayed, RecordType::MX);
+                other.answers.iter_mut().for_each(|record| record.name = name.clone());
+                (answer.answers, answer.authorities) = (other.answers, other.authorities);
+                answer.metadata.response_code = ResponseCode::NoError;
+            });
+            let found = runtime().block_on(validating(&signed, liar).route(&name(&asked)));
+            let error = found.expect_err(&asked).to_string();
+            assert!(error.contains("bogus"), "{asked}: {error}");
+        }
+    }
+}
