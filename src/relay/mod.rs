@@ -29,6 +29,7 @@ mod local;
 mod look;
 pub mod orders;
 mod outlook;
+mod parts;
 mod plan;
 mod route;
 pub mod rules;
@@ -37,6 +38,7 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 mod verdict;
+pub mod waiting;
 
 pub use fresh::Fresh;
 
