@@ -7,7 +7,9 @@
 pub mod dialogue;
 pub mod forge;
 pub mod home;
+pub mod mx;
 pub mod peers;
+pub mod pki;
 pub mod signed;
 pub mod sink;
 pub mod ssh;
