@@ -208,6 +208,8 @@ pub struct Home {
     pub submit_via: Via,
     /// How to reach the gate's export: a command.
     pub pull_via: Via,
+    /// How to reach the gate's view of the queue: a command.
+    pub queue_via: Via,
     /// Where letters wait that could not be submitted.
     pub outbox: PathBuf,
     /// A command to run when a pull brought something.
@@ -250,6 +252,7 @@ impl Default for Home {
             mail: home.join(".private/mail"),
             submit_via: command("submit"),
             pull_via: command("export"),
+            queue_via: command("queue"),
             outbox: home.join(".local/state/pillarbox/outbox"),
             after_pull: Vec::new(),
             from: None,

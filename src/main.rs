@@ -2,10 +2,11 @@
 
 mod cli;
 
-use cli::{AddressCommand, Cli, Command, KeyCommand, OutboxCommand};
+use cli::{AddressCommand, Cli, Command, KeyCommand, OutboxCommand, QueueCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
 use pillarbox::home::sendmail::Streams;
+use pillarbox::relay::orders::Order;
 use pillarbox::{gate, home, ops, server, system};
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -46,7 +47,10 @@ fn run() -> Result<(), Failure> {
         }
         Command::Flush { letters } => flush(&home_config(&sources)?, &letters),
         Command::Sync => sync(&home_config(&sources)?),
-        Command::Outbox(OutboxCommand::List { json }) => ops::outbox::list(&home_config(&sources)?, json),
+        Command::Outbox(OutboxCommand::List { server, json }) => {
+            ops::outbox::list(&home_config(&sources)?, json, server)
+        }
+        Command::Queue(command) => queue(command, &server_config(&sources)?),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
     }
@@ -83,6 +87,25 @@ fn address(command: AddressCommand, config: &Server) -> Result<(), Failure> {
         AddressCommand::List { domain, json } => ops::address::list(config, domain.as_deref(), json),
         AddressCommand::Remove { address } => ops::address::remove(config, &address),
     }
+}
+
+fn queue(command: QueueCommand, config: &Server) -> Result<(), Failure> {
+    let (order, chosen) = match command {
+        QueueCommand::List { words, json } => return ops::queue::list(config, &words, json),
+        QueueCommand::Show { id, message: true, .. } => return ops::queue::message(config, &id),
+        QueueCommand::Show { id, json, .. } => return ops::queue::show(config, &id, json),
+        QueueCommand::Retry(chosen) => (Order::Retry, chosen),
+        QueueCommand::Hold(chosen) => (Order::Hold, chosen),
+        QueueCommand::Release(chosen) => (Order::Release, chosen),
+        QueueCommand::Drop(chosen) => (Order::Drop, chosen),
+        QueueCommand::Bounce(chosen) => (Order::Bounce, chosen),
+    };
+    ops::queue::order(
+        config,
+        order,
+        &ops::queue::Chosen { words: chosen.words, all: chosen.all },
+        chosen.json,
+    )
 }
 
 fn key(command: KeyCommand, config: &Home) -> Result<(), Failure> {

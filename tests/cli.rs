@@ -52,6 +52,13 @@ fn help_shows_an_example_for_every_command() {
         "flush",
         "sync",
         "outbox list",
+        "queue list",
+        "queue show",
+        "queue retry",
+        "queue hold",
+        "queue release",
+        "queue drop",
+        "queue bounce",
         "completions",
     ] {
         let words: Vec<&str> = line.split(' ').chain(["--help"]).collect();

@@ -52,11 +52,12 @@ impl Town {
             )
         };
         let config = format!(
-            "server = {servers:?}\nmail = {:?}\noutbox = {:?}\nsubmit_via = {}\npull_via = {}\n",
+            "server = {servers:?}\nmail = {:?}\noutbox = {:?}\nsubmit_via = {}\npull_via = {}\nqueue_via = {}\n",
             home.mail(),
             home.root.path().join("outbox"),
             via("submit"),
             via("export"),
+            via("queue"),
         );
         std::fs::write(home.config(), config).unwrap();
     }
@@ -131,6 +132,41 @@ fn somebody_elses_mail_stays_where_it_is_and_nobody_else_is_spoken_for() {
     let wrong = home.command(&["sendmail", "-oi", "-f", ME, ME], &letter(SOMEBODY, ME, "as somebody else"));
     assert_eq!(wrong.status.code(), Some(77), "{}", shown(&wrong));
     assert_eq!(town.server.letters("here.example/me").len(), 0);
+}
+
+#[test]
+fn what_is_deferred_is_seen_from_home_and_only_by_its_owner() {
+    let town = town();
+    // Their MX is nobody: `relay.allow_private` is off.
+    for from in [ME, ALSO_ME] {
+        let sent = send(&town.home(from), "friend@there.example", "late");
+        assert!(sent.status.success() && sent.stderr.is_empty(), "{}", shown(&sent));
+    }
+    // Behind another key, in whose name the server takes letters as well.
+    let somebody = Home::new(&town.dns, SOMEBODY);
+    somebody.use_server(&town.server);
+    let sent = send(&somebody, "secret@there.example", "not yours");
+    assert!(sent.status.success() && sent.stderr.is_empty(), "{}", shown(&sent));
+
+    let home = town.home(ME);
+    let listed = home.command(&["outbox", "list", "--server"], b"");
+    let text = shown(&listed);
+    assert!(listed.status.success(), "{text}");
+    for mine in [ME, ALSO_ME] {
+        assert!(text.contains(&format!("{mine} to friend@there.example")), "{text}");
+    }
+    assert!(
+        text.contains("deferred at here") && !text.contains("secret") && !text.contains(SOMEBODY),
+        "{text}"
+    );
+
+    let typed = town.sshd.ran(&["here", "pillarbox", "gate", "queue"]);
+    let text = shown(&typed);
+    assert!(typed.status.success() && text.contains("\"total\":{\"letters\":2"), "{text}");
+    assert!(!text.contains("secret") && !text.contains(SOMEBODY), "{text}");
+    // Asking for more gives nothing.
+    let more = town.sshd.ran(&["here", "pillarbox", "gate", SOMEBODY, "queue"]);
+    assert!(!shown(&more).contains("secret"), "{}", shown(&more));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub struct Relay {
     #[serde(deserialize_with = "one_or_many")]
     pub source: Vec<IpAddr>,
     /// A server that everything goes to, `host:port`, instead of the recipients' own: for those whose provider blocks
-    /// port 25. Port 465 is TLS from the first octet.
+    /// port 25. Port 465 is TLS from the first octet. It may stand at any address: the owner named it himself.
     pub via: Option<String>,
     /// The user name at that server.
     pub user: Option<String>,

@@ -1,8 +1,9 @@
-//! The server's end of the owner's ssh connection: `gate submit` and `gate export`, confined by the domains and
+//! The server's end of the owner's ssh connection: `gate submit`, `gate export` and `gate queue`, confined by the domains and
 //! addresses of the forced command, whatever else the other side asks for.
 
 mod allowed;
 mod export;
+mod queue;
 mod submit;
 
 pub use allowed::Allowed;
@@ -15,6 +16,7 @@ use crate::error::{Exit, Failure};
 enum Verb {
     Submit,
     Export,
+    Queue,
 }
 
 impl Verb {
@@ -22,12 +24,13 @@ impl Verb {
         match word {
             "submit" => Some(Verb::Submit),
             "export" => Some(Verb::Export),
+            "queue" => Some(Verb::Queue),
             _ => None,
         }
     }
 }
 
-/// `pillarbox gate [submit|export] [DOMAIN|ADDRESS…]`.
+/// `pillarbox gate [submit|export|queue] [DOMAIN|ADDRESS…]`.
 ///
 /// The verb is the first of `arguments` or, in a forced command, the last word of `original` (SSH_ORIGINAL_COMMAND),
 /// of which nothing else is ever looked at. Domains and addresses confine the session; without any it is confined by
@@ -38,6 +41,7 @@ pub fn run(arguments: &[String], original: Option<&str>, config: &config::Server
     match verb {
         Verb::Submit => submit::run(&allowed, config),
         Verb::Export => export::run(&allowed, config),
+        Verb::Queue => queue::run(&allowed, config),
     }
 }
 
@@ -50,13 +54,13 @@ fn choose<'a>(arguments: &'a [String], original: Option<&str>) -> Result<(Verb, 
     match original {
         None => Err(Failure::new(
             Exit::Usage,
-            "gate: want submit or export; through ssh, `pillarbox sendmail` and `pillarbox pull` ask for them, and this key can do no more",
+            "gate: want submit, export or queue; through ssh, `pillarbox sendmail`, `pillarbox pull` and `pillarbox outbox list --server` ask for them, and this key can do no more",
         )),
         Some(asked) => match asked.split_ascii_whitespace().next_back().and_then(Verb::parse) {
             Some(verb) => Ok((verb, arguments)),
             None => Err(Failure::new(
                 Exit::NoPerm,
-                "this ssh key may only submit and export mail: `pillarbox sendmail` and `pillarbox pull` do that",
+                "this ssh key may only submit and export mail, and see what is deferred: `pillarbox sendmail`, `pillarbox pull` and `pillarbox outbox list --server` do that",
             )),
         },
     }

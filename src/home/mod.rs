@@ -1,5 +1,7 @@
 //! The owner's own machine: sendmail, outbox, pull.
 
+mod child;
+mod deferred;
 #[cfg(test)]
 mod fake;
 pub mod keyring;

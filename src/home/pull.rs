@@ -1,7 +1,6 @@
 //! `pillarbox pull`: brings the letters home and removes them from the server, none lost, none twice
 //! (`docs/states.md` has every state on disk and its recovery).
 
-mod child;
 mod commit;
 mod journal;
 mod maildir;
@@ -14,6 +13,7 @@ mod sync;
 
 use crate::config;
 use crate::error::{Exit, Failure};
+use crate::home::child;
 use crate::system;
 use journal::Journal;
 use places::Places;
@@ -35,7 +35,7 @@ pub struct Options {
 /// One run over all servers. What came is printed on stdout, what went wrong on stderr; a server that fails does not
 /// stop the others, and is the run's failure (75) after them.
 pub fn run(config: &config::Home, options: &Options) -> Result<(), Failure> {
-    let servers = child::servers(config)?;
+    let servers = child::servers(config, child::Verb::Export)?;
     let mut home = Home::open(config)?;
     let mut report = Report::default();
     for server in servers {

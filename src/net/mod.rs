@@ -9,3 +9,4 @@ pub mod public;
 pub mod session;
 pub mod tls;
 pub mod transport;
+pub mod waiting;

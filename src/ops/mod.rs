@@ -1,8 +1,9 @@
-//! What the owner does by hand: addresses on the server, keys at home, and the trial of it all.
+//! What the owner does by hand: addresses and the queue on the server, keys at home, and the trial of it all.
 
 pub mod address;
 pub mod key;
 pub mod outbox;
+pub mod queue;
 pub mod records;
 pub mod trial;
 

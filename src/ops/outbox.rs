@@ -1,18 +1,34 @@
-//! `outbox list`: the letters that wait at home.
+//! `outbox list`: the letters that wait at home and, if asked for, those that wait on the servers.
 
 use super::{print, print_json};
 use crate::config::Home;
-use crate::error::Failure;
+use crate::error::{Exit, Failure};
 use crate::home::outbox;
 
-/// Prints what waits, oldest first.
-pub fn list(config: &Home, json: bool) -> Result<(), Failure> {
-    let letters = outbox::list(config)?;
+/// Prints what waits: at home, oldest first, then with `servers` what each server could not deliver yet. A server that
+/// cannot be asked is the command's failure (75) after all others were.
+pub fn list(config: &Home, json: bool, servers: bool) -> Result<(), Failure> {
+    let mut letters = outbox::list(config)?;
+    let mut failures = Vec::new();
+    if servers {
+        let (deferred, failed) = outbox::list_servers(config)?;
+        letters.extend(deferred);
+        failures = failed;
+    }
     if json {
-        return print_json(&letters);
+        print_json(&letters)?;
+    } else if letters.is_empty() {
+        print(match (servers, failures.is_empty()) {
+            (false, _) => "The outbox is empty\n",
+            (true, true) => "The outbox is empty, and nothing waits on the server\n",
+            (true, false) => "The outbox is empty; what waits on the server is not known\n",
+        })?;
+    } else {
+        print(&letters.iter().map(|letter| format!("{letter}\n")).collect::<String>())?;
     }
-    if letters.is_empty() {
-        return print("The outbox is empty\n");
+    let said: Vec<String> = failures.into_iter().map(|failure| failure.message).collect();
+    match said.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(Exit::TempFail, said.join("; "))),
     }
-    print(&letters.iter().map(|letter| format!("{letter}\n")).collect::<String>())
 }

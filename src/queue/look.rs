@@ -29,9 +29,12 @@ impl Look {
 
     /// The entries there are, oldest first.
     pub fn entries(&self) -> Result<Vec<EntryId>, StoreError> {
-        match self.place.queue.exists() {
-            true => self.place.entries(),
-            false => Ok(Vec::new()),
+        let queue = &self.place.queue;
+        // Who may not look must not hear that there is nothing.
+        match queue.try_exists() {
+            Ok(true) => self.place.entries(),
+            Ok(false) => Ok(Vec::new()),
+            Err(error) => Err(StoreError::io(format!("{}: looking at the queue", queue.display()), error)),
         }
     }
 

@@ -31,16 +31,20 @@ impl Selection {
     /// Whether a recipient of an entry is meant.
     pub fn covers(&self, entry: &Entry, recipient: &RecipientState) -> bool {
         let address = &recipient.recipient.address;
-        self.words.is_empty()
-            || self.words.iter().any(|word| match word {
-                Word::Entry(id) => *id == entry.id,
-                Word::Recipient(wanted) => wanted == address,
-                Word::Domain(domain) => matches!(address.host(), Host::Domain(host) if host == domain),
-            })
+        self.words.is_empty() || self.words.iter().any(|word| word.covers(&entry.id, address))
     }
 }
 
 impl Word {
+    /// Whether this recipient of this entry is meant.
+    pub fn covers(&self, entry: &EntryId, recipient: &Address) -> bool {
+        match self {
+            Word::Entry(id) => id == entry,
+            Word::Recipient(wanted) => wanted.same_as(recipient),
+            Word::Domain(domain) => matches!(recipient.host(), Host::Domain(host) if host == domain),
+        }
+    }
+
     fn parse(word: &str) -> Result<Word, String> {
         if let Some(id) = EntryId::parse(word) {
             return Ok(Word::Entry(id));

@@ -74,8 +74,7 @@ impl Judge<'_> {
         tracing::info!(%id, %to, by, tls, delay, attempts, "relayed");
         // Where the other side took the wish to hear of it, the report is its duty.
         if !dsn
-            && let Err(error) =
-                bounce::confirm(self.parts, self.entry, recipient, Kind::Relayed, by.clone())
+            && let Err(error) = bounce::confirm(self.parts, self.entry, recipient, Kind::Relayed, by.clone())
         {
             // What was taken is not sent again for the sake of a report.
             tracing::error!(%id, %to, %error, "the sender could not be told that the letter was relayed");

@@ -57,8 +57,11 @@ fn age(parts: &Parts, entry: &mut Entry, busy: &[usize], dead: &Dead, now: i64) 
         let host = recipient.recipient.address.host();
         let unreachable = dead.iter().find(|(dead, _)| **dead == *host).map(|(_, why)| why.clone());
         let to_give_up = over && unreachable.is_some();
-        let Some(words) = unreachable.or_else(|| reason(&recipient.state).map(str::to_owned)) else { continue };
-        if !(to_give_up || !recipient.warned) || is_ours(parts, host).unwrap_or(true) {
+        let Some(words) = unreachable.or_else(|| reason(&recipient.state).map(str::to_owned)) else {
+            continue;
+        };
+        let told = recipient.warned && !to_give_up;
+        if told || is_ours(parts, host).unwrap_or(true) {
             continue;
         }
         let diagnosis = Diagnosis { status: (5, 4, 7), words, host: None };

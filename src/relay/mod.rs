@@ -11,10 +11,10 @@ use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
 use crate::store::StoreError;
 use crate::store::letter::{Spill, SpillRoom};
 use crate::store::tree::Store;
+use orders::Control;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use orders::Control;
 use sts::StsCache;
 use tokio::sync::{mpsc, watch};
 
@@ -29,6 +29,7 @@ mod local;
 mod look;
 pub mod orders;
 mod outlook;
+mod parts;
 mod plan;
 mod route;
 pub mod rules;
@@ -37,6 +38,7 @@ pub mod sts;
 #[cfg(test)]
 mod tests;
 mod verdict;
+pub mod waiting;
 
 pub use fresh::Fresh;
 

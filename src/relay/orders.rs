@@ -4,7 +4,7 @@ use super::hand::reason;
 use super::{Parts, bounce};
 use crate::mail::dsn::Diagnosis;
 use crate::queue::select::Selection;
-use crate::queue::{Entry, EntryId, Queue, RecipientState, State};
+use crate::queue::{Entry, EntryId, RecipientState, State};
 use crate::smtp::Door;
 use crate::store::StoreError;
 use serde::{Deserialize, Serialize};
@@ -110,7 +110,12 @@ pub(super) fn carry_out(
     busy: &[usize],
 ) -> Vec<Done> {
     let meant = |(place, state): (usize, &RecipientState)| {
-        let meant = state.is_pending() && (order != Order::Release || state.held);
+        let meant = match order {
+            Order::Release => state.is_pending() && state.held,
+            // Whoever asks for everything does not mean those whom he told to wait.
+            Order::Retry if selection.words.is_empty() => state.is_pending() && !state.held,
+            _ => state.is_pending(),
+        };
         (meant && selection.covers(entry, state)).then_some(place)
     };
     let places: Vec<usize> = entry.recipients.iter().enumerate().filter_map(meant).collect();
@@ -156,16 +161,16 @@ fn change(parts: &Parts, entry: &Entry, state: &mut RecipientState, order: Order
     Ok(())
 }
 
-/// Carries an order out on a stopped server's queue, which `parts` has open. Blocks.
+/// Carries an order out on a stopped server's queue, which `parts` has open: what was done, and what ended it early.
+/// Blocks.
 pub fn perform_all(
     parts: &Parts,
-    queue: &Queue,
     order: Order,
     selection: &Selection,
-) -> Result<Vec<Done>, StoreError> {
+) -> (Vec<Done>, Result<(), StoreError>) {
     let mut done = Vec::new();
-    for id in queue.entries()? {
-        done.extend(perform(parts, &id, order, selection)?);
-    }
-    Ok(done)
+    let ended = parts.queue.entries().and_then(|ids| {
+        ids.iter().try_for_each(|id| perform(parts, id, order, selection).map(|more| done.extend(more)))
+    });
+    (done, ended)
 }

@@ -26,7 +26,7 @@ const RECIPIENTS: usize = 100;
 /// What is to be done for the recipients at a destination.
 pub(super) enum Mission {
     /// The letter is carried there; `failures` is how often that failed in a row for the lane.
-    Carry { plan: Arc<Plan>, courier: Option<Courier>, failures: u32 },
+    Carry { plan: Arc<Plan>, courier: Option<Box<Courier>>, failures: u32 },
     /// There is no way, and never will be.
     Never(Diagnosis),
     /// There is no way now: they are put off until then.
@@ -37,7 +37,7 @@ pub(super) enum Mission {
 struct Carried {
     /// One per recipient; none if it broke off by a fault of ours.
     verdicts: Option<Vec<Verdict>>,
-    courier: Option<Courier>,
+    courier: Option<Box<Courier>>,
     contact: Contact,
     /// When those who are put off are tried again, if that is the same for all.
     until: Option<i64>,
@@ -75,7 +75,7 @@ pub(super) fn after_fault() -> i64 {
 }
 
 impl Mission {
-    fn courier(self) -> Option<Courier> {
+    fn courier(self) -> Option<Box<Courier>> {
         match self {
             Mission::Carry { courier, .. } => courier,
             _ => None,
@@ -95,11 +95,12 @@ impl Mission {
             }
         };
         let (parts, id) = (parts.clone(), hand.id);
-        let work = async move { courier::carry(&parts, &plan, &id, request, courier).await };
+        let work = async move { courier::carry(&parts, &plan, &id, request, courier.map(|it| *it)).await };
         let Some(trip) = isolated(work).await else {
             return Carried { verdicts: None, courier: None, contact: Contact::None, until: None };
         };
-        let until = || unix_time().saturating_add(retry::wait(failures.max(attempts).saturating_add(1), dice()));
+        let until =
+            || unix_time().saturating_add(retry::wait(failures.max(attempts).saturating_add(1), dice()));
         let (contact, until) = match trip.unreachable {
             Some(reason) => {
                 let until = until();
@@ -107,7 +108,7 @@ impl Mission {
             }
             None => (Contact::Reached, None),
         };
-        Carried { verdicts: Some(trip.verdicts), courier: trip.courier, contact, until }
+        Carried { verdicts: Some(trip.verdicts), courier: trip.courier.map(Box::new), contact, until }
     }
 }
 

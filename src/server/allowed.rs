@@ -2,6 +2,8 @@
 
 use crate::mail::address::{Address, Domain};
 use crate::net::preface::Preface;
+use crate::store::StoreError;
+use crate::store::tree::{DirId, Lookup, Store};
 
 /// Domains and addresses of the forced command; empty: not confined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,6 +32,23 @@ impl Allowed {
         self.domains.is_empty() && self.addresses.is_empty()
     }
 
+    /// docs/submission.md rule 7: whether an address that belongs to `owner` is allowed. Topics and aliases are those
+    /// that resolve to the same owner. Blocks.
+    pub fn covers(&self, store: &Store, address: &Address, owner: DirId) -> Result<bool, StoreError> {
+        if self.is_everything() || address.domain().is_some_and(|domain| self.has_domain(domain)) {
+            return Ok(true);
+        }
+        Ok(named_owners(store, &self.addresses)?.contains(&owner))
+    }
+
+    /// Whether an address is one that this key may send as, by what the store says of it now. Blocks.
+    pub fn may_send_as(&self, store: &Store, address: &Address) -> Result<bool, StoreError> {
+        match store.find(address)? {
+            Lookup::Found(mailbox) => self.covers(store, address, mailbox.owner),
+            Lookup::NoSuchAddress | Lookup::NotOurs => Ok(self.is_everything()),
+        }
+    }
+
     /// Whether every address of the domain is allowed.
     pub fn has_domain(&self, domain: &Domain) -> bool {
         self.domains.contains(domain)
@@ -44,6 +63,16 @@ impl Allowed {
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
+}
+
+/// Who owns the addresses that a forced command names. One that does not exist (any more) is nobody's: a catch-all must
+/// not stand in for it.
+pub fn named_owners(store: &Store, named: &[Address]) -> Result<Vec<DirId>, StoreError> {
+    let mut owners = Vec::new();
+    for address in named {
+        owners.extend(store.mailboxes_of(address)?.into_iter().map(|mailbox| mailbox.owner));
+    }
+    Ok(owners)
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ pub fn unix(
     })
 }
 
-async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
+/// Converses with whoever comes until `stop`, then finishes what is in hand.
+pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
     mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<C>>,
     mut stop: watch::Receiver<bool>,
     converse: impl Fn(C) -> F,

@@ -5,10 +5,8 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
 use crate::net::dns::Dns;
-use crate::net::tls::TlsClient;
 use crate::queue::Queue;
 use crate::relay;
-use crate::relay::sts::StsCache;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::SpillRoom;
@@ -18,11 +16,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::Semaphore;
-
-/// Octets of a body that are kept in memory before the spill goes to a file.
-const SPILL_EACH: usize = 256 << 10;
-/// Octets that all bodies together keep in memory.
-const SPILL_ALL: usize = 8 << 20;
 
 /// Headers that are read at once. It is work for the processor alone, done in milliseconds.
 const READERS: usize = 4;
@@ -46,34 +39,14 @@ pub struct House {
 impl House {
     /// Opens everything below `state_dir` and the store.
     pub fn open(config: config::Server) -> Result<House, Failure> {
-        let state = &config.state_dir;
-        let fault = |error: StoreError| Failure::new(Exit::TempFail, error.to_string());
-        let name = Domain::parse(&config.hostname).map_err(|error| {
-            let text = format!("hostname: {error}; set it to this server's full name, mx.example.org");
-            Failure::new(Exit::Config, text)
-        })?;
-        relay::rules::check(&config.relay).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-        let queue = Queue::open(state).map_err(fault)?;
-        let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
+        let relay = relay::Parts::open(&config)?;
+        let (queue, store, dns) = (relay.queue.clone(), relay.store.clone(), relay.dns.clone());
+        let room = Arc::clone(&relay.room);
+        let name = Domain::parse(&relay.hostname)
+            .map_err(|error| Failure::new(Exit::Config, format!("hostname: {error}")))?;
         if let Err(error) = store.check() {
             tracing::warn!(%error, "letters are answered 451 until this is mended");
         }
-        let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-        let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
-        let tls = TlsClient::new(config.relay.roots.as_deref())
-            .map_err(|error| Failure::new(Exit::Config, format!("relay.roots: {error}")))?;
-        let sts = StsCache::open(state, dns.clone(), tls.clone(), &config.relay);
-        let relay = relay::Parts {
-            tls,
-            sts,
-            queue: queue.clone(),
-            store: store.clone(),
-            dns: dns.clone(),
-            room: Arc::clone(&room),
-            config: config.relay.clone(),
-            hostname: name.as_str().into(),
-            fresh: Arc::default(),
-        };
         let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
         Ok(House { config, name, store, queue, dns, room, relay, readers, letters })
     }

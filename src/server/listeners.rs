@@ -64,7 +64,7 @@ fn bind_failure(door: Door, address: SocketAddr, error: &io::Error) -> Failure {
     Failure::new(Exit::OsErr, format!("{key} {address}: {error}; {remedy}"))
 }
 
-/// Binds the socket that `gate submit` bridges to: 0600 from the moment in which its name appears, whatever the umask. A
+/// Binds a socket of `state_dir`, for `gate submit` or for orders: 0600 from the moment in which its name appears, whatever the umask. A
 /// socket of an earlier run is replaced (the queue's lock says that it is dead).
 pub fn bind_unix(path: &Path) -> Result<UnixListener, Failure> {
     let failure = |error: io::Error| Failure::new(Exit::OsErr, format!("{}: {error}", path.display()));

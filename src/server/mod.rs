@@ -1,8 +1,9 @@
 //! The server: listeners with their budgets, and one connection from greeting to close.
 
-mod allowed;
+pub mod allowed;
 mod budget;
 mod connection;
+pub mod control;
 mod doors;
 mod house;
 mod listeners;

@@ -1,7 +1,8 @@
 //! A message as it comes in after DATA: the header gathered in memory, then the body, hashed and spilled as it flows.
 
+use super::allowed::named_owners;
 use super::house::{House, fault};
-use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction, named_owners};
+use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction};
 use super::replies;
 use crate::mail::envelope::ReversePath;
 use crate::policy::submission::{Channel, Permit};

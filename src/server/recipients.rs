@@ -12,7 +12,7 @@ use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
 use crate::store::StoreError;
-use crate::store::tree::{DirId, Lookup, Mailbox, Store};
+use crate::store::tree::{Lookup, Mailbox, Store};
 use crate::system::threads::blocking;
 use std::sync::Arc;
 
@@ -291,8 +291,6 @@ impl Transaction {
     }
 }
 
-/// docs/submission.md rule 7: the forced command names domains or addresses; topics and aliases are those that
-/// resolve to the same owner. Blocks.
 fn allowed_by_ssh_key(
     store: &Store,
     allowed: Option<&Allowed>,
@@ -300,21 +298,10 @@ fn allowed_by_ssh_key(
     mailbox: &Mailbox,
 ) -> Result<(), Reply> {
     let Some(allowed) = allowed else { return Ok(()) };
-    if allowed.is_everything() || address.domain().is_some_and(|domain| allowed.has_domain(domain)) {
-        return Ok(());
+    match allowed.covers(store, address, mailbox.owner).map_err(|error| fault(&error))? {
+        true => Ok(()),
+        false => Err(replies::confined(address)),
     }
-    let owners = named_owners(store, allowed.addresses()).map_err(|error| fault(&error))?;
-    if owners.contains(&mailbox.owner) { Ok(()) } else { Err(replies::confined(address)) }
-}
-
-/// Who owns the addresses that a forced command names. One that does not exist (any more) is nobody's: a catch-all must
-/// not stand in for it.
-pub fn named_owners(store: &Store, named: &[Address]) -> Result<Vec<DirId>, StoreError> {
-    let mut owners = Vec::new();
-    for address in named {
-        owners.extend(store.mailboxes_of(address)?.into_iter().map(|mailbox| mailbox.owner));
-    }
-    Ok(owners)
 }
 
 /// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.

@@ -1,6 +1,7 @@
 //! `pillarbox serve`, from reading the configuration to the last connection.
 
 use super::budget::Budget;
+use super::control;
 use super::doors;
 use super::house::House;
 use super::listeners::{Listeners, bind_unix};
@@ -67,6 +68,9 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     open_doors.push(tokio::spawn(doors::unix(unix, &by_gate, &house, &stopped)));
+    let socket = control::socket_in(&house.config.state_dir);
+    let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
+    open_doors.push(tokio::spawn(control::serve(unix, relay.control(), stopped.clone())));
     tasks.spawn(relay::run(relay, stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
@@ -99,6 +103,7 @@ struct Opened {
     mx: Vec<std::net::SocketAddr>,
     submission: Vec<std::net::SocketAddr>,
     socket: std::path::PathBuf,
+    control: std::path::PathBuf,
     pid: u32,
 }
 
@@ -115,6 +120,7 @@ impl Opened {
     fn announce(mut self, house: &House) -> Result<(), Failure> {
         let state = &house.config.state_dir;
         self.socket = state.join("submission.sock");
+        self.control = control::socket_in(state);
         self.pid = std::process::id();
         let text = serde_json::to_vec(&self).unwrap_or_default();
         let (path, staged) = (state.join("listening.json"), state.join("listening.json.new"));

@@ -1,7 +1,7 @@
 //! Who the server runs as.
 
 use crate::error::{Exit, Failure};
-use nix::unistd::{User, getuid, initgroups, setgid, setuid};
+use nix::unistd::{Uid, User, getuid, initgroups, setgid, setuid};
 use std::ffi::CString;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -31,12 +31,53 @@ pub fn become_user(user: Option<&str>, state_dir: &Path) -> Result<(), Failure> 
             "{dir} belongs to another user; `chown -R {name}: {dir}` gives it to {name}"
         )));
     }
-    let c_name = CString::new(name.as_str()).map_err(|error| config(error.to_string()))?;
+    change_to(&wanted)
+}
+
+/// Becomes the server's user for good, when root runs a tool that works on `state_dir`: the configured one, else whom
+/// the directory belongs to. So a tool never leaves files that the server may not touch. Whoever is not root stays who
+/// he is: the files' modes decide.
+pub fn become_owner(user: Option<&str>, state_dir: &Path) -> Result<(), Failure> {
+    let found = std::fs::metadata(state_dir).map_err(|error| {
+        let (exit, remedy) = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => (Exit::NoPerm, "run it as root, or as the server's user"),
+            _ => (
+                Exit::NoInput,
+                "name the server's configuration with --config FILE or -o state_dir=DIRECTORY",
+            ),
+        };
+        Failure::new(exit, format!("state_dir {}: {error}; {remedy}", state_dir.display()))
+    })?;
+    if !getuid().is_root() {
+        return Ok(());
+    }
+    if user.is_some() {
+        return become_user(user, state_dir);
+    }
+    let owner = Uid::from_raw(std::os::unix::fs::MetadataExt::uid(&found));
+    if owner.is_root() {
+        return Ok(());
+    }
+    let unknown = |why: String| {
+        let text = format!("state_dir {} belongs to user {owner}: {why}", state_dir.display());
+        Failure::new(Exit::Config, text)
+    };
+    match User::from_uid(owner) {
+        Ok(Some(owner)) => change_to(&owner),
+        Ok(None) => Err(unknown("there is no such user; set `user` in server.toml".into())),
+        Err(error) => Err(unknown(error.to_string())),
+    }
+}
+
+fn change_to(wanted: &User) -> Result<(), Failure> {
+    let name = &wanted.name;
+    let failed = |why: String| Failure::new(Exit::OsErr, format!("becoming {name}: {why}"));
+    let c_name = CString::new(name.as_str()).map_err(|error| failed(error.to_string()))?;
     // Groups first: without root they could not be given up any more.
     initgroups(&c_name, wanted.gid)
         .and_then(|()| setgid(wanted.gid))
         .and_then(|()| setuid(wanted.uid))
-        .map_err(|error| Failure::new(Exit::OsErr, format!("becoming {name}: {error}")))
+        .map_err(|error| failed(error.to_string()))
 }
 
 /// The user that the configuration names, if it names one.

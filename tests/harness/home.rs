@@ -36,11 +36,12 @@ impl Home {
             format!("[{PILLARBOX:?}, \"--config\", {:?}, \"gate\", {verb:?}, \"{domain}\"]", server.config())
         };
         let config = format!(
-            "server = \"here\"\nmail = {:?}\noutbox = {:?}\nsubmit_via = {}\npull_via = {}\n",
+            "server = \"here\"\nmail = {:?}\noutbox = {:?}\nsubmit_via = {}\npull_via = {}\nqueue_via = {}\n",
             self.mail(),
             self.root.path().join("outbox"),
             gate("submit"),
-            gate("export")
+            gate("export"),
+            gate("queue")
         );
         std::fs::write(self.config(), config).unwrap();
     }

@@ -8,8 +8,11 @@ pub use entries::{Entry, Outbox, Record, Taken};
 
 use crate::config;
 use crate::error::{Exit, Failure};
+use crate::home::deferred;
 use crate::home::keyring::Keyring;
 use crate::home::submit::{Submitter, Verdict};
+use crate::mail::date::ahead;
+use crate::net::waiting::Waiting;
 use serde::Serialize;
 use std::fmt;
 use std::io::Write;
@@ -20,8 +23,10 @@ use std::time::SystemTime;
 pub struct Listed {
     /// The entry's name.
     pub id: String,
-    /// `waiting`, `refused` (by a server, for good) or `damaged`.
+    /// `waiting`, `refused` (by a server, for good) or `damaged`; on a server `deferred` or `held`.
     pub state: &'static str,
+    /// The server that has taken it and could not deliver it yet; none: it is at home.
+    pub server: Option<String>,
     /// When the letter came in, Unix time in seconds.
     pub created: Option<i64>,
     /// The envelope sender.
@@ -32,6 +37,8 @@ pub struct Listed {
     pub size: Option<u64>,
     /// How often it was tried.
     pub tries: u32,
+    /// When it is tried again, Unix time in seconds, where that is known.
+    pub next_attempt: Option<i64>,
     /// What the last try ended with.
     pub said: Option<String>,
 }
@@ -41,6 +48,18 @@ pub fn list(config: &config::Home) -> Result<Vec<Listed>, Failure> {
     let outbox = Outbox::at(&config.outbox);
     let ids = outbox.ids().map_err(|error| unreadable(config, &error))?;
     Ok(ids.into_iter().filter_map(|id| listed(&outbox, id)).collect())
+}
+
+/// What the servers have taken and could not deliver yet, a line for each recipient; and why a server did not say.
+pub fn list_servers(config: &config::Home) -> Result<(Vec<Listed>, Vec<Failure>), Failure> {
+    let (mut letters, mut failures) = (Vec::new(), Vec::new());
+    for (server, told) in deferred::ask(config)? {
+        match told {
+            Ok(waiting) => letters.extend(waiting.into_iter().map(|waiting| deferred_at(&server, waiting))),
+            Err(failure) => failures.push(failure),
+        }
+    }
+    Ok((letters, failures))
 }
 
 /// Submits what waits, oldest first; a line for each letter goes to `told`. With `only`, just the entries of these
@@ -124,11 +143,13 @@ fn listed(outbox: &Outbox, id: String) -> Option<Listed> {
     let blank = Listed {
         id: id.clone(),
         state: "damaged",
+        server: None,
         created: None,
         sender: None,
         recipients: Vec::new(),
         size: None,
         tries: 0,
+        next_attempt: None,
         said: None,
     };
     match outbox.look(&id) {
@@ -144,14 +165,34 @@ fn listed(outbox: &Outbox, id: String) -> Option<Listed> {
             Some(Listed {
                 id,
                 state,
+                server: None,
                 created: Some(record.created),
                 sender: Some(record.envelope.sender.path.to_string()),
                 recipients: recipients.map(|recipient| recipient.address.to_string()).collect(),
                 size: Some(record.size),
                 tries: record.tries,
+                next_attempt: None,
                 said: record.said,
             })
         }
+    }
+}
+
+fn deferred_at(server: &str, waiting: Waiting) -> Listed {
+    let left_alone = waiting.closed.as_ref();
+    let said = waiting.reason.or_else(|| Some(format!("{} could not be reached", left_alone?.destination)));
+    let next = left_alone.map_or(waiting.next_attempt, |closed| closed.until.max(waiting.next_attempt));
+    Listed {
+        id: waiting.id,
+        state: if waiting.held { "held" } else { "deferred" },
+        server: Some(server.to_owned()),
+        created: Some(waiting.arrived),
+        sender: Some(waiting.sender),
+        recipients: vec![waiting.recipient],
+        size: Some(waiting.size),
+        tries: waiting.attempts,
+        next_attempt: (!waiting.held && next > 0).then_some(next),
+        said,
     }
 }
 
@@ -166,6 +207,12 @@ impl fmt::Display for Listed {
         let sender = self.sender.as_deref().unwrap_or("?");
         write!(f, "{}  {when}  {size}{sender} to {}", self.id, self.recipients.join(", "))?;
         write!(f, "\n    {}", self.state)?;
+        if let Some(server) = &self.server {
+            write!(f, " at {server}")?;
+        }
+        if let Some(next) = self.next_attempt {
+            write!(f, ", next try {}", ahead(next - jiff::Timestamp::now().as_second()))?;
+        }
         match &self.said {
             Some(said) => write!(f, " ({} tries): {said}", self.tries),
             None => Ok(()),

@@ -1,13 +1,13 @@
 //! One pull from one server: the reader on this thread, a pool that fsyncs, a committer.
 
 use super::Home;
-use super::child::{Gate, Server};
 use super::commit::{self, Committed};
 use super::journal::{Journal, Key};
 use super::receive::{ReceiveError, Received, Receiver, State};
 use super::report::{Outcome, Progress};
 use super::sync::Pool;
 use crate::error::{Exit, Failure};
+use crate::home::child::{Gate, Server};
 use crate::net::export::{FromHome, VERSION};
 use std::io::{BufReader, Read, Write};
 use std::sync::mpsc;

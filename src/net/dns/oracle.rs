@@ -28,7 +28,7 @@ pub(super) enum Oracle {
     /// The name servers, by the AD bit (RFC 6840 section 5.8).
     Servers(Upstream),
     /// We do.
-    Ourselves(Validator),
+    Ourselves(Box<Validator>),
 }
 
 /// An answer, and what stands behind it.
@@ -59,7 +59,7 @@ impl Oracle {
             None if local => Ok(Oracle::Servers(upstream)),
             mode => {
                 let anchors = config.anchors.as_deref().map_or_else(|| Ok(Anchors::root()), Anchors::read)?;
-                Ok(Oracle::Ourselves(Validator::new(upstream, anchors, mode.is_some())))
+                Ok(Oracle::Ourselves(Box::new(Validator::new(upstream, anchors, mode.is_some()))))
             }
         }
     }

@@ -23,6 +23,8 @@ pub struct Listening {
     pub submission: Vec<SocketAddr>,
     /// The gate's socket.
     pub socket: PathBuf,
+    /// The socket for orders to the queue.
+    pub control: PathBuf,
     /// Whose file this is; a server that is gone may have left one.
     pub pid: u32,
 }

@@ -1,7 +1,7 @@
 //! One destination: the letters that wait for it, and the way to it.
 
-use super::lane::Trouble;
 use super::Now;
+use super::lane::Trouble;
 use crate::queue::EntryId;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -299,9 +299,11 @@ impl<W: Clone, C> Board<W, C> {
 
     /// How long nothing happens here by itself.
     pub(super) fn pause(&self, now: Now) -> Option<Duration> {
-        let opening = self.openings.keys().next().map(|at| {
-            Duration::from_secs(at.saturating_sub(now.unix).max(0).unsigned_abs())
-        });
+        let opening = self
+            .openings
+            .keys()
+            .next()
+            .map(|at| Duration::from_secs(at.saturating_sub(now.unix).max(0).unsigned_abs()));
         let idle = self.idle.front().map(|(until, _)| *until);
         let instants = [idle, self.turns.next_wake()].into_iter().flatten();
         let instant = instants.min().map(|at| at.saturating_duration_since(now.instant));

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 /// Letters on their way at once that get on.
 const QUICK: usize = 100;
+/// Those of them that begin with an old letter: there is always room for one that has just come.
+const OLD: usize = 80;
 /// After this time a letter does not get on: it waits for a connection, most likely, and holds up nobody but itself.
-const SLOW_AFTER: Duration = Duration::from_secs(10);
+const SLOW_AFTER: Duration = Duration::from_secs(3);
 /// Those that do not get on, before no more old letters set out.
 const SLOW: usize = 100;
 /// Probes of lanes that failed before, at once.
@@ -66,8 +68,8 @@ impl Turns {
         let quick = self.quick < QUICK;
         let queues = [
             (Turn::Fresh, &mut self.fresh, quick),
-            (Turn::First, &mut self.first, quick && self.slow < SLOW),
-            (Turn::More, &mut self.more, quick),
+            (Turn::First, &mut self.first, self.quick < OLD && self.slow < SLOW),
+            (Turn::More, &mut self.more, self.quick < OLD),
             (Turn::Probe, &mut self.probe, self.probes < PROBES),
         ];
         let mut open = queues.into_iter().filter(|(_, _, room)| *room);

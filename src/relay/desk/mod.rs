@@ -46,10 +46,11 @@ enum Way {
 
 pub(super) struct Desk {
     parts: Parts,
-    board: Board<Way, Courier>,
+    board: Board<Way, Box<Courier>>,
     ledger: Ledger,
     jobs: Jobs,
-    to_look: VecDeque<EntryId>,
+    /// Those to be looked at, and whether they have just come.
+    to_look: VecDeque<(EntryId, bool)>,
     looking: usize,
     events: mpsc::UnboundedReceiver<Event>,
     to_us: mpsc::UnboundedSender<Event>,
@@ -58,7 +59,7 @@ pub(super) struct Desk {
 }
 
 impl Now {
-    fn now() -> Now {
+    fn read() -> Now {
         Now { unix: unix_time(), instant: Instant::now() }
     }
 }
@@ -99,7 +100,7 @@ impl Desk {
             (backlog, ours)
         })
         .await;
-        let now = Now::now();
+        let now = Now::read();
         for waiting in backlog {
             let to_read = waiting.parts.is_empty();
             let here = |part: &Part| ours.get(&part.host).copied().unwrap_or(true);
@@ -112,7 +113,7 @@ impl Desk {
             return;
         }
         if to_look {
-            return self.to_look.push_back(waiting.id);
+            return self.to_look.push_back((waiting.id, false));
         }
         let ages = Ages { arrived: waiting.arrived, warned: waiting.warned };
         let parts = waiting.parts.iter().map(|part| (&*part.host, part.next_attempt, part.held));
@@ -122,7 +123,7 @@ impl Desk {
 
     /// Takes what was handed over, in its order; it comes before what is old.
     pub(super) fn take_fresh(&mut self) {
-        let now = Now::now();
+        let now = Now::read();
         let mut unknown = Vec::new();
         for (id, entry) in self.parts.fresh.take() {
             if !self.ledger.enter(id) {
@@ -137,7 +138,7 @@ impl Desk {
             self.ledger.settle(id, &outlook, true, &mut self.board, now);
         }
         for id in unknown.into_iter().rev() {
-            self.to_look.push_front(id);
+            self.to_look.push_front((id, true));
         }
     }
 
@@ -157,40 +158,39 @@ impl Desk {
 
     /// Starts what can be started.
     pub(super) fn start_due(&mut self) {
-        let now = Now::now();
+        let now = Now::read();
         for courier in self.board.wake(now) {
             self.tasks.spawn(courier.dismiss());
         }
         while let Some(id) = self.ledger.next_due(now.unix) {
-            self.to_look.push_back(id);
+            self.to_look.push_back((id, false));
         }
         while self.looking < LOOKS
-            && let Some(id) = self.to_look.pop_front()
+            && let Some((id, fresh)) = self.to_look.pop_front()
         {
-            self.start_look(id);
-        }
-        while let Some(host) = self.board.next_question() {
-            self.start_question(host);
+            self.start_look(id, fresh);
         }
         while let Some(start) = self.board.next_start(|id, host| self.ledger.waits(id, host), now) {
             self.start_journey(start);
+        }
+        // Who was about to set out may have found that the way must be asked for anew.
+        while let Some(host) = self.board.next_question() {
+            self.start_question(host);
         }
         while let Some(work) = self.jobs.next(&mut self.ledger, &self.parts, &self.to_us) {
             self.tasks.spawn(work);
         }
     }
 
-    fn start_look(&mut self, id: EntryId) {
+    fn start_look(&mut self, id: EntryId, fresh: bool) {
         if !self.ledger.knows(id) {
             return;
         }
         self.looking += 1;
-        let trouble = |host: &Arc<Host>| {
-            Some((Arc::clone(host), self.board.trouble(host)?.reason.clone()))
-        };
+        let trouble = |host: &Arc<Host>| Some((Arc::clone(host), self.board.trouble(host)?.reason.clone()));
         let dead = self.ledger.places(id).iter().filter_map(trouble).collect();
         let hand = self.ledger.take(id, None);
-        let looked = Looked { events: self.to_us.clone(), id: Some(id) };
+        let looked = Looked { events: self.to_us.clone(), id: Some(id), fresh };
         self.tasks.spawn(look(self.parts.clone(), hand, dead, looked));
     }
 
@@ -212,7 +212,7 @@ impl Desk {
         });
     }
 
-    fn start_journey(&mut self, start: Start<Way, Courier>) {
+    fn start_journey(&mut self, start: Start<Way, Box<Courier>>) {
         let Start { number, lane, id, host, way, courier, failures } = start;
         let mission = match way {
             Way::Plan(plan) => Mission::Carry { plan, courier, failures },
@@ -229,7 +229,7 @@ impl Desk {
 
     /// Waits until something is over or due.
     pub(super) async fn step(&mut self) {
-        let now = Now::now();
+        let now = Now::read();
         let pauses = [self.board.pause(now), self.ledger.pause(now.unix), Some(NAP)];
         let pause = pauses.into_iter().flatten().min().unwrap_or(NAP);
         tokio::select! {
@@ -244,7 +244,7 @@ impl Desk {
         if self.swept.elapsed() >= NAP {
             self.swept = Instant::now();
             self.ledger.cool();
-            self.board.sweep(Now::now());
+            self.board.sweep(Now::read());
         }
     }
 
@@ -252,6 +252,12 @@ impl Desk {
     #[cfg(test)]
     pub(super) fn is_quiet(&self) -> bool {
         self.ledger.is_quiet() && self.board.is_quiet() && self.to_look.is_empty() && self.jobs.is_empty()
+    }
+
+    /// Looks at an entry as if its time had come.
+    #[cfg(test)]
+    pub(super) fn look_at(&mut self, id: EntryId) {
+        self.to_look.push_back((id, false));
     }
 
     /// Waits for what is in hand; nothing new is started.
@@ -271,7 +277,7 @@ impl Desk {
     }
 
     fn finished(&mut self, event: Event) {
-        let now = Now::now();
+        let now = Now::read();
         match event {
             Event::Answered(host, answer) => self.answered(host, answer, now),
             Event::Carried(number, courier, contact) => {
@@ -288,10 +294,10 @@ impl Desk {
                 self.ledger.give_back(errand.id, Some(&errand.host));
                 self.ledger.settle(errand.id, &outlook, false, &mut self.board, now);
             }
-            Event::Looked(id, outlook) => {
+            Event::Looked(id, outlook, fresh) => {
                 self.looking = self.looking.saturating_sub(1);
                 self.ledger.give_back(id, None);
-                self.ledger.settle(id, &outlook, false, &mut self.board, now);
+                self.ledger.settle(id, &outlook, fresh, &mut self.board, now);
             }
             Event::Ordered(job, id, ordered) => {
                 self.ledger.give_back(id, None);

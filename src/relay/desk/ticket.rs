@@ -15,10 +15,11 @@ pub(super) enum Event {
     /// A destination was looked up.
     Answered(Arc<Host>, Answer<Way>),
     /// A letter's journey is over.
-    Carried(u64, Option<Courier>, Contact),
+    Carried(u64, Option<Box<Courier>>, Contact),
     /// What became of it is recorded.
     Sent(Errand, Outlook),
-    Looked(EntryId, Outlook),
+    /// An entry was looked at; whether it has just come.
+    Looked(EntryId, Outlook, bool),
     /// An order was carried out for an entry; the destinations that it was about.
     Ordered(u64, EntryId, Ordered),
 }
@@ -58,7 +59,7 @@ impl Ticket {
     }
 
     /// The courier is free, and the lane can go on.
-    pub(in crate::relay) fn carried(&mut self, courier: Option<Courier>, contact: Contact) {
+    pub(in crate::relay) fn carried(&mut self, courier: Option<Box<Courier>>, contact: Contact) {
         if let Some((number, _)) = self.errand.as_ref().and_then(|errand| errand.journey.as_ref()) {
             // Nobody listens when the relay has stopped.
             let _ = self.events.send(Event::Carried(*number, courier, contact));
@@ -88,6 +89,7 @@ pub(in crate::relay) struct Looked {
     pub(super) events: UnboundedSender<Event>,
     /// None: told.
     pub(super) id: Option<EntryId>,
+    pub(super) fresh: bool,
 }
 
 impl Looked {
@@ -97,7 +99,7 @@ impl Looked {
 
     fn tell(&mut self, outlook: Outlook) {
         if let Some(id) = self.id.take() {
-            let _ = self.events.send(Event::Looked(id, outlook));
+            let _ = self.events.send(Event::Looked(id, outlook, self.fresh));
         }
     }
 }

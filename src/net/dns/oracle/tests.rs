@@ -10,7 +10,7 @@ use hickory_proto::rr::rdata::{CNAME, SOA, TLSA};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_server::dnssec::NxProofKind;
 use hickory_server::store::in_memory::InMemoryZoneHandler;
-use hickory_server::zone_handler::{AxfrPolicy, DnssecZoneHandler, ZoneType};
+use hickory_server::zone_handler::{AxfrPolicy, ZoneType};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use std::io::Write;
 use std::time::Duration;
@@ -54,7 +54,7 @@ fn dns(server: SocketAddr, dnssec: Option<Dnssec>, anchors: Option<&std::path::P
 
 /// As for a server elsewhere, where nothing is configured.
 fn unset(server: SocketAddr) -> Oracle {
-    Oracle::Ourselves(Validator::new(Upstream::new(vec![server]), Anchors::root(), false))
+    Oracle::Ourselves(Box::new(Validator::new(Upstream::new(vec![server]), Anchors::root(), false)))
 }
 
 fn tlsa() -> RData {

@@ -16,10 +16,8 @@ fn record(sha256: &[u8]) -> Tlsa {
 
 /// With an authority that is believed.
 fn believing(authority: &Authority, level: TlsLevel) -> impl FnOnce(&mut config::Relay) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), authority.pem()).unwrap();
-    let roots = file.into_temp_path().keep().unwrap();
-    move |config| (config.roots, config.tls) = (Some(roots), level)
+    let roots = authority.file();
+    move |config| (config.roots, config.tls) = (roots, level)
 }
 
 /// A scene whose `there.test` has this policy.

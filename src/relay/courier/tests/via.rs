@@ -2,24 +2,19 @@
 
 use super::street::Authority;
 use super::*;
-use std::path::PathBuf;
 
-/// Goes by way of `relay.via = "<host>:<port>"`, with the password `secret` if `login` says so.
+/// Goes by way of `relay.via = "<host>:<port>"`, with a login if there is a password.
 async fn by_way_of(host: &str, port: u16, authority: &Authority, login: Option<&str>) -> (Scene, Trip) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| -> PathBuf {
-        std::fs::write(dir.path().join(name), text).unwrap();
-        dir.path().join(name)
-    };
-    let roots = file("roots.pem", &authority.pem());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), login.unwrap_or_default()).unwrap();
     let names = Names::new(&["isp.test A 127.0.0.1", "isp.test MX 10 nowhere.test"]);
     let scene = Scene::with(names, 1, |config| {
         config.allow_private = false;
         config.via = Some(format!("{host}:{port}"));
-        config.roots = Some(roots);
-        if let Some(password) = login {
+        config.roots = authority.file();
+        if login.is_some() {
             config.user = Some("me".into());
-            config.password_file = Some(file("password", password));
+            config.password_file = Some(file.path().to_owned());
         }
     })
     .await;

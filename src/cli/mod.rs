@@ -8,6 +8,18 @@ use pillarbox::ops::trial;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+mod address;
+mod key;
+mod outbox;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use address::AddressCommand;
+pub use key::KeyCommand;
+pub use outbox::OutboxCommand;
+pub use queue::QueueCommand;
+
 /// A personal mail system in one program.
 ///
 /// On a small server, `pillarbox serve` takes the letters that strangers bring and keeps them until they are
@@ -56,13 +68,13 @@ pub enum Command {
     /// Example: pillarbox serve -o hostname=mx.example.org
     Serve,
 
-    /// The server's end of ssh: the owner's submissions and pulls, and nothing else
+    /// The server's end of ssh: the owner's submissions, pulls and deferred letters, and nothing else
     ///
     /// Stands in authorized_keys as a forced command, tied to the domains and addresses that it names:
     ///
     /// command="pillarbox gate example.org",restrict ssh-ed25519 AAAA…
     Gate {
-        /// The verb (submit, export), then domains and addresses; without a verb the last word of
+        /// The verb (submit, export, queue), then domains and addresses; without a verb the last word of
         /// SSH_ORIGINAL_COMMAND counts
         #[arg(value_name = "VERB|DOMAIN|ADDRESS")]
         args: Vec<String>,
@@ -71,6 +83,10 @@ pub enum Command {
     /// Makes, lists and removes addresses on the server
     #[command(subcommand)]
     Address(AddressCommand),
+
+    /// Shows the letters that did not leave the server yet, and what to do with them
+    #[command(subcommand)]
+    Queue(QueueCommand),
 
     /// Makes and shows the keys that sign your letters, at home
     #[command(subcommand)]
@@ -150,93 +166,6 @@ pub enum Command {
         /// The zone, in master file format.
         #[arg(long)]
         zone: PathBuf,
-    },
-}
-
-/// `address …`
-#[derive(Debug, Subcommand)]
-pub enum AddressCommand {
-    /// Makes an address, or a second name for one
-    ///
-    /// The first address of a domain also becomes its postmaster and abuse. Warns when a DKIM selector of that name is
-    /// published, since its key may then send as this address.
-    ///
-    /// Example: pillarbox address add blog@example.org --alias-of me@example.org
-    Add {
-        /// The address (`*@example.org` takes whatever no other address takes)
-        address: String,
-        /// The address that it is another name for
-        #[arg(long, value_name = "ADDRESS")]
-        alias_of: Option<String>,
-    },
-    /// Lists the addresses, their aliases and topics, and how many letters wait
-    ///
-    /// Example: pillarbox address list --json
-    List {
-        /// Only this domain
-        domain: Option<String>,
-        /// Prints JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Removes an address or an alias; refuses while letters wait
-    ///
-    /// Example: pillarbox address remove blog@example.org
-    Remove {
-        /// The address
-        address: String,
-    },
-}
-
-/// `key …`
-#[derive(Debug, Subcommand)]
-pub enum KeyCommand {
-    /// Makes an address's keys and prints the DNS records to publish
-    ///
-    /// Writes an RSA key and an Ed25519 key as PEM files beside your mail; an existing file is never overwritten. The
-    /// records are printed as a zone file, with the same on one line in its comments.
-    ///
-    /// Example: pillarbox key new me@example.org
-    New {
-        /// The address
-        address: String,
-        /// The selector [default: the address's local part]
-        #[arg(long)]
-        selector: Option<String>,
-        /// Makes the RSA key only
-        #[arg(long)]
-        no_ed25519: bool,
-    },
-    /// Prints the DNS records of an address's keys again
-    ///
-    /// Example: pillarbox key show me@example.org
-    Show {
-        /// The address
-        address: String,
-        /// Prints JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Lists the keys
-    ///
-    /// Example: pillarbox key list
-    List {
-        /// Prints JSON
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-/// `outbox …`
-#[derive(Debug, Subcommand)]
-pub enum OutboxCommand {
-    /// Lists the letters that wait, and why
-    ///
-    /// Example: pillarbox outbox list
-    List {
-        /// Prints JSON
-        #[arg(long)]
-        json: bool,
     },
 }
 
@@ -351,74 +280,4 @@ fn usage(error: &clap::Error) -> Failure {
     let said = said.split("\n\nFor more information").next().unwrap_or(said);
     let line = said.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
     Failure::new(Exit::Usage, format!("{line} (see --help)"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(line: &str) -> Result<Option<Cli>, Failure> {
-        Cli::read(line.split_whitespace().map(OsString::from))
-    }
-
-    fn sendmail_args(line: &str) -> Vec<String> {
-        match parse(line).unwrap().unwrap().command {
-            Command::Sendmail { args } => args.iter().map(|arg| arg.to_string_lossy().into_owned()).collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn all_behind_sendmail_is_its_own() {
-        assert_eq!(
-            sendmail_args("pillarbox sendmail -oi -t -f me@a.example -- you@b.example").join(" "),
-            "-oi -t -f me@a.example -- you@b.example"
-        );
-        assert_eq!(
-            sendmail_args("pillarbox -o outbox=/tmp/x --config c.toml sendmail --config -o x").join(" "),
-            "--config -o x"
-        );
-        assert!(sendmail_args("pillarbox sendmail").is_empty());
-    }
-
-    #[test]
-    fn options_in_front_of_sendmail_are_ours() {
-        let sources =
-            parse("pillarbox -o from=me@a.example --config c.toml sendmail -oi").unwrap().unwrap().sources();
-        assert_eq!(sources.file, Some("c.toml".into()));
-        assert_eq!(sources.overrides, ["from=me@a.example"]);
-    }
-
-    #[test]
-    fn options_may_stand_behind_other_commands() {
-        let sources = parse("pillarbox -o a=1 pull me@a.example -o b=2").unwrap().unwrap().sources();
-        assert_eq!(sources.overrides, ["a=1", "b=2"]);
-    }
-
-    #[test]
-    fn a_wrong_command_line_is_64_and_one_line() {
-        for line in [
-            "pillarbox",
-            "pillarbox nonsense",
-            "pillarbox address add",
-            "pillarbox pull --frob",
-            "pillarbox try a",
-        ] {
-            let failure = parse(line).unwrap_err();
-            assert_eq!(failure.exit, Exit::Usage);
-            assert!(!failure.message.contains('\n'), "{failure}");
-        }
-    }
-
-    #[test]
-    fn every_command_has_a_manual_page() {
-        assert!(manual(&[]).unwrap().contains("personal mail system"));
-        assert!(manual(&["address".into(), "add".into()]).unwrap().contains("postmaster"));
-        assert_eq!(manual(&["try-dns".into()]).unwrap_err().exit, Exit::Usage);
-    }
 }

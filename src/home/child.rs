@@ -20,16 +20,29 @@ pub(super) struct Server {
     command: Vec<String>,
 }
 
-/// The servers of the configuration.
-pub(super) fn servers(config: &config::Home) -> Result<Vec<Server>, Failure> {
+/// What a server is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// The letters that wait there.
+    Export,
+    /// The letters that it could not deliver yet.
+    Queue,
+}
+
+/// The servers of the configuration, with the command for this verb.
+pub(super) fn servers(config: &config::Home, verb: Verb) -> Result<Vec<Server>, Failure> {
+    let (via, key, word) = match verb {
+        Verb::Export => (&config.pull_via, "pull_via", "export"),
+        Verb::Queue => (&config.queue_via, "queue_via", "queue"),
+    };
     let wrong = |text: &str| Err(Failure::new(Exit::Config, text));
-    let Via::Command(template) = &config.pull_via else {
-        return wrong(
-            "pull_via: want a command, such as [\"ssh\", \"{server}\", \"pillarbox\", \"gate\", \"export\"]",
-        );
+    let Via::Command(template) = via else {
+        return wrong(&format!(
+            "{key}: want a command, such as [\"ssh\", \"{{server}}\", \"pillarbox\", \"gate\", \"{word}\"]"
+        ));
     };
     if template.first().is_none_or(|program| program.is_empty()) {
-        return wrong("pull_via: the command is empty");
+        return wrong(&format!("{key}: the command is empty"));
     }
     let fill = |server: &String| {
         let command = template.iter().map(|word| word.replace("{server}", server)).collect();
@@ -55,10 +68,8 @@ impl Gate {
     /// Starts it. Its stderr is ours, so that ssh and the gate speak to the user directly.
     pub fn start(server: &Server) -> Result<(Gate, Patient, File), Failure> {
         let command = server.command.join(" ");
-        let (program, arguments) = server
-            .command
-            .split_first()
-            .ok_or_else(|| Failure::new(Exit::Config, "pull_via: the command is empty"))?;
+        let (program, arguments) =
+            server.command.split_first().ok_or_else(|| Failure::new(Exit::Config, "the command is empty"))?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())

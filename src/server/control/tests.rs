@@ -1,0 +1,56 @@
+use super::wire::{Answer, MAX_REQUEST, Request};
+use crate::relay::orders::Order;
+
+#[test]
+fn a_request_comes_back_as_it_was() {
+    let words = vec!["example.org".to_owned(), "me@example.net".into()];
+    let requests = [
+        (Request::Destinations, "{\"control\":1,\"destinations\":true}\n"),
+        (
+            Request::Order { order: Order::Hold, words },
+            "{\"control\":1,\"order\":\"hold\",\"words\":[\"example.org\",\"me@example.net\"]}\n",
+        ),
+        (
+            Request::Order { order: Order::Drop, words: vec![] },
+            "{\"control\":1,\"order\":\"drop\",\"all\":true}\n",
+        ),
+    ];
+    for (request, text) in requests {
+        assert_eq!(String::from_utf8(request.to_line().unwrap()).unwrap(), text);
+        assert_eq!(Request::parse(text.as_bytes()), Ok(request));
+    }
+}
+
+#[test]
+fn words_that_got_lost_are_no_order_for_everything() {
+    for text in [
+        "",
+        "\n",
+        "GET / HTTP/1.1\r\n",
+        "{\"control\":1}\n",
+        "{\"control\":1,\"order\":\"drop\"}\n",
+        "{\"control\":1,\"order\":\"drop\",\"words\":[]}\n",
+        "{\"control\":1,\"order\":\"drop\",\"words\":[\"a.example\"],\"all\":true}\n",
+        "{\"control\":1,\"order\":\"drop\",\"all\":true,\"destinations\":true}\n",
+        "{\"control\":1,\"order\":\"drop\",\"word\":[\"a.example\"],\"all\":true}\n",
+        "{\"control\":1,\"order\":\"burn\",\"all\":true}\n",
+        "{\"control\":1,\"order\":\"drop\",\"all\":true}",
+    ] {
+        assert!(Request::parse(text.as_bytes()).is_err(), "{text}");
+    }
+    let newer = Request::parse(b"{\"control\":2,\"frob\":1}\n").unwrap_err();
+    assert!(newer.contains("version 1") && newer.contains("restart"), "{newer}");
+}
+
+#[test]
+fn an_order_with_too_many_words_is_not_sent() {
+    let words = vec!["a".repeat(100); MAX_REQUEST / 100];
+    let said = Request::Order { order: Order::Retry, words }.to_line().unwrap_err();
+    assert!(said.contains("portions"), "{said}");
+}
+
+#[test]
+fn an_answer_is_a_line() {
+    assert_eq!(Answer::End.to_line(), b"\"end\"\n");
+    assert_eq!(Answer::Fault("a\nb".into()).to_line(), b"{\"fault\":\"a\\nb\"}\n");
+}
