@@ -47,7 +47,9 @@ impl World {
         let pid = world.child.id().to_string();
         ours("ip link set lo up");
         ours(&format!("ip link add cable type veth peer name cable netns {pid}"));
-        ours("ip addr add 11.0.0.1/8 dev cable; ip addr add 2a00:1::1/16 dev cable nodad; ip link set cable up");
+        ours(
+            "ip addr add 11.0.0.1/8 dev cable; ip addr add 2a00:1::1/16 dev cable nodad; ip link set cable up",
+        );
         world.run("ip link set lo up; ip link set cable up");
         world.run("ip addr add 11.0.0.2/8 dev cable; ip addr add 2a00:1::2/16 dev cable nodad");
         world
