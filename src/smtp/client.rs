@@ -198,6 +198,13 @@ impl Client {
         }
     }
 
+    /// The final dot is written: what the server says now may be its answer. Implied as above.
+    pub fn dot_written(&mut self) {
+        if let Phase::Transaction(transaction) = &mut self.phase {
+            transaction.dot_written();
+        }
+    }
+
     /// Whether the final dot of the transaction was begun and is not answered.
     pub fn dot_is_out(&self) -> bool {
         matches!(&self.phase, Phase::Transaction(transaction) if transaction.dot_is_out())
@@ -254,6 +261,7 @@ impl Client {
                     return Step::SendMessage;
                 }
                 transaction.dot_begun();
+                transaction.dot_written();
                 Step::Read
             }
             Phase::Opening(_) => Step::Read,

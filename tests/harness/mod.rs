@@ -4,10 +4,12 @@
 #![allow(dead_code)] // Each test file takes what it needs.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
+pub mod apart;
 pub mod dialogue;
 pub mod forge;
 pub mod home;
 pub mod mx;
+pub mod odd;
 pub mod peers;
 pub mod pki;
 pub mod policies;

@@ -104,7 +104,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         loop {
             let limit = self.until.min(Instant::now() + patience);
             match timeout_at(limit, self.read_or_write(bytes)).await {
-                Ok(Ok(Event::Wrote(count))) if count > 0 => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(Ok(Event::Wrote(count))) if count > 0 => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    if bytes.is_empty() {
+                        self.client.dot_written();
+                    }
+                }
                 Ok(Ok(Event::Flushed)) => break,
                 Ok(Ok(Event::Read(count))) if count > 0 => self.heard(count),
                 Ok(Ok(_)) => return self.client.lost(CLOSED),

@@ -17,6 +17,8 @@ pub(super) struct Transaction {
     odd: bool,
     begun: bool,
     dot_sent: bool,
+    /// All of it left us; before that nobody can have taken it.
+    dot_written: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,7 @@ impl Transaction {
             odd: false,
             begun: false,
             dot_sent: false,
+            dot_written: false,
         }
     }
 
@@ -110,10 +113,8 @@ impl Transaction {
         }
         match self.stage {
             Stage::Envelope => self.envelope_answered(reply, peer, out),
-            Stage::Message { .. } => {
-                let fate = peer.verdict(&self.answered(), reply);
-                self.give_up(fate, Ending::HangUp)
-            }
+            Stage::Message { .. } => self.answered_early(reply, peer),
+            Stage::Dot if !self.dot_written => self.answered_early(reply, peer),
             Stage::Dot => {
                 self.odd |= (300..400).contains(&reply.code);
                 let fate = match reply.code {
@@ -140,6 +141,10 @@ impl Transaction {
             self.dot_sent = true;
             self.stage = Stage::Dot;
         }
+    }
+
+    pub(super) fn dot_written(&mut self) {
+        self.dot_written |= self.stage == Stage::Dot;
     }
 
     pub(super) fn dot_is_out(&self) -> bool {
@@ -188,9 +193,16 @@ impl Transaction {
 
     fn answered(&self) -> String {
         match self.stage {
-            Stage::Message { .. } => "answered before the message was sent".to_owned(),
+            Stage::Message { .. } => EARLY.to_owned(),
+            Stage::Dot if !self.dot_written => EARLY.to_owned(),
             _ => format!("answered {}", self.awaited()),
         }
+    }
+
+    /// It may refuse before it has seen all; it cannot accept.
+    fn answered_early(&mut self, reply: Reply, peer: &Peer) -> Ending {
+        let fate = peer.verdict(EARLY, reply);
+        self.give_up(fate, Ending::HangUp)
     }
 
     fn awaited(&self) -> &'static str {
@@ -313,6 +325,8 @@ impl Transaction {
         ending
     }
 }
+
+const EARLY: &str = "answered before the message was sent";
 
 fn none_of_all() -> Fate {
     Fate::Deferred("not sent, because other recipients of the same letter were not accepted".into())

@@ -101,3 +101,35 @@ async fn the_reply_to_the_dot_is_waited_for_however_long_the_letter_took() {
     let (outcome, ()) = tokio::join!(client, server);
     assert!(matches!(outcome.fates[..], [Fate::Accepted(_)]), "{outcome:?}");
 }
+
+#[tokio::test]
+async fn nobody_accepts_a_letter_before_it_is_written() {
+    for (said, permanent) in [("250 2.0.0 taken\r\n", false), ("552 5.3.4 enough\r\n", true)] {
+        let (near, mut far) = duplex(4096);
+        let (mut author, message) = duplex(1);
+        let server = async move {
+            let mut buffer = [0; 4096];
+            for said in ["220 mx\r\n", "250-mx\r\n250 PIPELINING\r\n"] {
+                far.write_all(said.as_bytes()).await.unwrap();
+                assert!(far.read(&mut buffer).await.unwrap() > 0);
+            }
+            far.write_all(b"250 a\r\n250 b\r\n354 c\r\n").await.unwrap();
+            // The second octet fits only when the first one was read, and so the replies before it.
+            author.write_all(b"a ").await.unwrap();
+            far.write_all(said.as_bytes()).await.unwrap();
+            author.write_all(b"line\r\n").await.unwrap();
+            far
+        };
+        let client = async {
+            let mut session = Session::open_clear(near, "home.example", Duration::MAX).await.unwrap();
+            let outcome = session.send(request(&["a@b.example"], 8), message).await;
+            assert!(!session.is_open());
+            outcome
+        };
+        let (outcome, _far) = tokio::join!(client, server);
+        match &outcome.fates[0] {
+            Fate::Refused(reply) => assert!(permanent && reply.text == "enough"),
+            fate => assert!(!permanent && deferred(fate).contains("before the message was sent"), "{fate:?}"),
+        }
+    }
+}
