@@ -373,6 +373,26 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
 }
 
 #[test]
+fn a_connection_for_a_domain_without_promises_is_not_used_for_one_with_records() {
+    let pki = Pki::new();
+    let server = Mx::start(Shows(self_signed(&[])));
+    let zones = [
+        Zone::signed("good.test", &format!("@ MX 10 mx\n{}", place("mx", &server, Some(&wrong())))),
+        Zone::unsigned("plain.test", "@ MX 10 mx.good.test.\n"),
+    ];
+    let world = World::start(&zones, &relay(&pki, ""), |_| {});
+    for (way, town) in &world.towns {
+        let (plain, good) = ("friend@plain.test", "friend@good.test");
+        town.send(&[plain, good], way);
+        assert!(town.relayed(plain).contains("not verified: "), "{way}");
+        let reason = town.put_off(good);
+        assert!(NO_MATCH.iter().all(|words| reason.contains(words)), "{way}: {reason}");
+        assert_eq!(server.letter(way).to, [plain], "{way}");
+    }
+    assert_eq!(server.letters().len(), world.towns.len());
+}
+
+#[test]
 fn a_host_that_fails_is_passed_over_and_a_mended_zone_delivers_on_retry() {
     let pki = Pki::new();
     let shown = self_signed(&[]);

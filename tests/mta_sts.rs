@@ -270,6 +270,43 @@ fn a_new_id_brings_a_policy_in_force() {
 }
 
 #[test]
+fn a_connection_for_one_domain_is_not_used_for_another_one_that_demands_more() {
+    let pki = Pki::new();
+    let server = Mx::start(Shows(self_signed(&["mx.shared.test"])));
+    let policies = policies(&pki, &["enforced.test".to_owned()]);
+    policies.publish("enforced.test", "enforce", &["mx.shared.test"]);
+    let (home, own) = Town::author();
+    let shared = "@ MX 10 mx.shared.test.\n";
+    let signed = Signed::start(&[
+        own,
+        Zone::unsigned("shared.test", &format!("mx A {}\n", server.ip)),
+        Zone::unsigned("easy.test", shared),
+        Zone::unsigned("required.test", shared),
+        Zone::unsigned(
+            "enforced.test",
+            &format!("{shared}mta-sts A 127.0.0.1\n_mta-sts TXT \"v=STSv1; id=1;\"\n"),
+        ),
+    ]);
+    let required = "[relay.domains.\"required.test\"]\ntls = \"require\"\n";
+    let town = Town::start(&home, &signed.validate(), &(relay(&pki, &policies) + required));
+    let everybody = ["friend@easy.test", "friend@enforced.test", "friend@required.test"];
+    town.send(&everybody, "<one letter>");
+    assert!(town.relayed(everybody[0]).contains("not verified: "));
+    assert!(town.put_off(everybody[1]).contains(DEMANDED));
+    assert!(town.put_off(everybody[2]).contains("relay.tls = \"require\" demands"));
+    // The connection that carried the first letter waits for another one.
+    town.send(&everybody[..1], "<easy again>");
+    town.send(&everybody[1..], "<others again>");
+    server.letter("<easy again>");
+    town.retry();
+    let attempts = || server.connections() >= 5;
+    harness::eventually("new connections for those who demand more", || attempts().then_some(()));
+    let letters = server.letters();
+    assert!(letters.iter().all(|letter| letter.to == everybody[..1]), "{letters:?}");
+    assert!(!server.took_in_clear());
+}
+
+#[test]
 fn where_dane_speaks_too_its_records_count_and_the_host_must_be_named_all_the_same() {
     let pki = Pki::new();
     let shown = self_signed(&[]);
@@ -295,7 +332,8 @@ fn where_dane_speaks_too_its_records_count_and_the_host_must_be_named_all_the_sa
     let mut zone = String::new();
     for (row, record) in &rows {
         row.publish(&policies);
-        let _ = write!(zone, "{}_{}._tcp.mx1.{} TLSA {record}\n", row.zone(), mx::port(), label(row.name));
+        zone.push_str(&row.zone());
+        let _ = writeln!(zone, "_{}._tcp.mx1.{} TLSA {record}", mx::port(), label(row.name));
     }
     let world = World::start(&[Zone::signed("sts.test", &zone)], &relay(&pki, &policies), |_| {});
     let mut faults = Vec::new();
