@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -105,7 +105,8 @@ impl Exim {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (exim, ended) = (Arc::new(self), Arc::new(AtomicBool::new(false)));
-        let (ours, over) = (exim.clone(), ended.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (ours, over, count) = (exim.clone(), ended.clone(), connections.clone());
         // The first run settles the directory.
         assert!(exim.command().arg("-bV").output().unwrap().status.success());
         let thread = std::thread::spawn(move || {
@@ -114,6 +115,7 @@ impl Exim {
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
+                count.fetch_add(1, Ordering::Relaxed);
                 let (input, output) = (stream.try_clone().unwrap(), stream);
                 let mut command = ours.command();
                 command.args(["-odf", "-bs"]).stdin(OwnedFd::from(input)).stdout(OwnedFd::from(output));
@@ -124,7 +126,7 @@ impl Exim {
                 let _ = child.wait();
             }
         });
-        Listening { address, exim, ended, thread: Some(thread) }
+        Listening { address, exim, ended, connections, thread: Some(thread) }
     }
 
     pub fn log(&self) -> String {
@@ -137,6 +139,7 @@ pub struct Listening {
     pub address: SocketAddr,
     exim: Arc<Exim>,
     ended: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -144,6 +147,17 @@ impl Listening {
     /// What the friend has got.
     pub fn letters(&self) -> Vec<String> {
         letters_in(&self.exim.place.path().join("friend/new"))
+    }
+
+    /// How often it was connected to.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether it puts everybody off at RCPT.
+    pub fn greylist(&self, on: bool) {
+        let sign = self.exim.place.path().join("greylist");
+        if on { std::fs::write(sign, "").unwrap() } else { std::fs::remove_file(sign).unwrap() }
     }
 
     pub fn log(&self) -> String {
@@ -172,26 +186,36 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it; what is not for the friend goes to `next`.
     pub fn start(next: SocketAddr) -> Postfix {
-        Postfix::start_where(next, &|_| {})
+        Postfix::with(next, "")
+    }
+
+    /// The same with more lines of `main.cf`.
+    pub fn with(next: SocketAddr, settings: &str) -> Postfix {
+        Postfix::start_where(next, settings, &|_| {})
     }
 
     /// Starts it, with TLS at its door; nothing is sent on.
     pub fn start_with_tls(shown: &Shown) -> Postfix {
         let prepare = |place: &Path| shown.write(&place.join("chain.pem"), &place.join("key.pem"));
-        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), &prepare)
+        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), "", &prepare)
     }
 
-    fn start_where(next: SocketAddr, prepare: &dyn Fn(&Path)) -> Postfix {
+    fn start_where(next: SocketAddr, settings: &str, prepare: &dyn Fn(&Path)) -> Postfix {
         // It cannot take port 0, and a port that is free now need not be so a moment later.
         for _ in 0..5 {
-            if let Some(postfix) = Postfix::start_on(free_port(), next, prepare) {
+            if let Some(postfix) = Postfix::start_on(free_port(), next, settings, prepare) {
                 return postfix;
             }
         }
         panic!("no port for Postfix");
     }
 
-    fn start_on(address: SocketAddr, next: SocketAddr, prepare: &dyn Fn(&Path)) -> Option<Postfix> {
+    fn start_on(
+        address: SocketAddr,
+        next: SocketAddr,
+        settings: &str,
+        prepare: &dyn Fn(&Path),
+    ) -> Option<Postfix> {
         let place = place();
         prepare(place.path());
         let child = Command::new(script("postfix"))
@@ -199,6 +223,7 @@ impl Postfix {
             .arg(place.path())
             .arg(address.port().to_string())
             .arg(next.port().to_string())
+            .arg(settings)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
