@@ -38,6 +38,10 @@ impl Deref for Disk {
 }
 
 impl Disk {
+    pub(super) fn place(&self) -> Place {
+        self.place.clone()
+    }
+
     pub(super) fn open(state_dir: &Path) -> Result<Disk, StoreError> {
         make_dir(state_dir)?;
         let lock = take_lock(&state_dir.join("lock"))?;
@@ -89,20 +93,6 @@ impl Disk {
             .and_then(|()| std::fs::rename(&from, &to));
         written.map_err(|error| fault(&to, "recording the state of a queue entry", error))?;
         self.state.sync()
-    }
-
-    /// Removes the files of an entry that the log says is finished: the letter first, since a letter without a state
-    /// is one that nobody was tried for. Nothing is made durable: what comes back is removed at the next start.
-    pub(super) fn remove(&self, id: EntryId) -> Result<(), StoreError> {
-        for path in [self.entry(id), self.place.state(id)] {
-            match std::fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(fault(&path, "removing a finished queue entry", error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Makes durable what was removed.

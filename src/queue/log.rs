@@ -70,35 +70,13 @@ impl Rewrite {
         Ok(rewrite)
     }
 
-    /// A line that cannot be read is left out: it was torn by a crash, and then its entry is still there; or it was
-    /// damaged later, which is said.
     fn copy_old(&mut self, path: &Path, now: i64) -> Result<(), StoreError> {
-        let reading = |error| fault(path, "reading the log of what was seen", error);
-        let mut old = match File::open(path) {
-            Ok(file) => BufReader::with_capacity(64 << 10, file),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(reading(error)),
-        };
-        let mut line = Vec::new();
-        while old.read_until(b'\n', &mut line).map_err(reading)? > 0 {
-            let whole = line.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
-            match whole.and_then(read_line) {
-                Some((left, id, once)) => {
-                    if left == Left::Finished {
-                        self.finished.insert(id);
-                    }
-                    if !is_old(id, now) {
-                        self.add(left, id, once.as_ref())?;
-                    }
-                }
-                None if line == b"\n" => {}
-                None => {
-                    tracing::warn!(path = %path.display(), text = %line.escape_ascii(), "no whole line: left out")
-                }
+        read(path, |left, id, once| {
+            if left == Left::Finished {
+                self.finished.insert(id);
             }
-            line.clear();
-        }
-        Ok(())
+            if !is_old(id, now) { self.add(left, id, once.as_ref()) } else { Ok(()) }
+        })
     }
 
     /// Whether the old log says that an entry is finished.
@@ -128,6 +106,45 @@ impl Rewrite {
         File::open(&self.state_dir).and_then(|dir| dir.sync_all()).map_err(rewriting)?;
         Ok((Log { file, waiting: Group::default() }, self.marks))
     }
+}
+
+/// The entries that the log says are finished; for those who only look.
+pub(super) fn finished(state_dir: &Path) -> Result<HashSet<EntryId>, StoreError> {
+    let mut ids = HashSet::new();
+    read(&state_dir.join("seen"), |left, id, _| {
+        if left == Left::Finished {
+            ids.insert(id);
+        }
+        Ok(())
+    })?;
+    Ok(ids)
+}
+
+/// A line that cannot be read is left out: it was torn by a crash, and then its entry is still there; or it was damaged
+/// later, which is said.
+fn read(
+    path: &Path,
+    mut take: impl FnMut(Left, EntryId, Option<Once>) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let reading = |error| fault(path, "reading the log of what was seen", error);
+    let mut log = match File::open(path) {
+        Ok(file) => BufReader::with_capacity(64 << 10, file),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(reading(error)),
+    };
+    let mut line = Vec::new();
+    while log.read_until(b'\n', &mut line).map_err(reading)? > 0 {
+        let whole = line.strip_suffix(b"\n").and_then(|text| std::str::from_utf8(text).ok());
+        match whole.and_then(read_line) {
+            Some((left, id, once)) => take(left, id, once)?,
+            None if line == b"\n" => {}
+            None => {
+                tracing::warn!(path = %path.display(), text = %line.escape_ascii(), "no whole line: left out")
+            }
+        }
+        line.clear();
+    }
+    Ok(())
 }
 
 pub(super) fn line(left: Left, id: EntryId, once: Option<&Once>) -> String {

@@ -1,16 +1,21 @@
 //! The queue as somebody sees it who changes nothing: beside a running server, or on a stopped one's files.
 
 use super::place::{Found, Place};
-use super::{Entry, EntryId};
+use super::{Entry, EntryId, log};
 use crate::store::StoreError;
+use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-/// Takes no lock, changes nothing, sets nothing aside. What is being finished meanwhile may still show, or be gone.
-/// Calls block.
+/// Takes no lock, changes nothing, sets nothing aside. Calls block.
 #[derive(Debug)]
 pub struct Look {
+    state_dir: PathBuf,
     place: Place,
+    /// What the log said when somebody first asked: the files of finished entries may be there a while longer. What is
+    /// finished behind that may still show, or be gone.
+    finished: OnceLock<HashSet<EntryId>>,
 }
 
 /// What stands under a name.
@@ -24,7 +29,7 @@ pub enum Looked {
 
 impl Look {
     pub(super) fn below(state_dir: &Path) -> Look {
-        Look { place: Place::below(state_dir) }
+        Look { state_dir: state_dir.to_owned(), place: Place::below(state_dir), finished: OnceLock::new() }
     }
 
     /// The entries there are, oldest first.
@@ -32,14 +37,23 @@ impl Look {
         let queue = &self.place.queue;
         // Who may not look must not hear that there is nothing.
         match queue.try_exists() {
-            Ok(true) => self.place.entries(),
-            Ok(false) => Ok(Vec::new()),
-            Err(error) => Err(StoreError::io(format!("{}: looking at the queue", queue.display()), error)),
+            Ok(true) => {}
+            Ok(false) => return Ok(Vec::new()),
+            Err(error) => {
+                return Err(StoreError::io(format!("{}: looking at the queue", queue.display()), error));
+            }
         }
+        let mut ids = self.place.entries()?;
+        let finished = self.finished()?;
+        ids.retain(|id| !finished.contains(id));
+        Ok(ids)
     }
 
     /// One entry; none if it is no longer there. An error says that it cannot be read, or that a later version wrote it.
     pub fn load(&self, id: EntryId) -> Result<Option<Looked>, StoreError> {
+        if self.finished()?.contains(&id) {
+            return Ok(None);
+        }
         let looked = match self.place.load(id)? {
             Found::Nothing => return Ok(None),
             Found::Entry(entry) => Looked::Entry(entry),
@@ -47,6 +61,16 @@ impl Look {
         };
         // Its state goes behind it: what was read in between is no entry that nobody was tried for.
         Ok(self.place.entry(id).exists().then_some(looked))
+    }
+
+    fn finished(&self) -> Result<&HashSet<EntryId>, StoreError> {
+        match self.finished.get() {
+            Some(known) => Ok(known),
+            None => {
+                let read = log::finished(&self.state_dir)?;
+                Ok(self.finished.get_or_init(|| read))
+            }
+        }
     }
 
     /// The message of an entry: what is left of the file that comes back.

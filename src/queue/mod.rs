@@ -20,6 +20,7 @@ mod log;
 mod look;
 mod place;
 mod recover;
+mod remover;
 mod seen;
 pub mod select;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use log::{Left, Log};
 pub use look::{Look, Looked};
 use place::Found;
 use recover::{Recovered, recover};
+use remover::Remover;
 use seen::{Marks, Spent};
 pub use waiting::{Part, Waiting};
 
@@ -85,6 +87,8 @@ pub struct Queue {
 
 #[derive(Debug)]
 struct Inner {
+    /// Ends before the lock is given up with the disk.
+    remover: Remover,
     disk: Disk,
     marks: Arc<Mutex<Marks>>,
     log: Log,
@@ -103,7 +107,8 @@ impl Queue {
         let disk = Disk::open(state_dir)?;
         let Recovered { log, marks, backlog } = recover(state_dir, &disk, now)?;
         let (marks, backlog) = (Arc::new(Mutex::new(marks)), Mutex::new(backlog));
-        Ok(Queue { inner: Arc::new(Inner { disk, marks, log, backlog }) })
+        let remover = Remover::start(disk.place())?;
+        Ok(Queue { inner: Arc::new(Inner { remover, disk, marks, log, backlog }) })
     }
 
     /// The queue for those who only look: it may be open elsewhere.
@@ -198,9 +203,7 @@ impl Queue {
     pub fn remove(&self, entry: &Entry) -> Result<(), StoreError> {
         self.inner.log.append(Left::Finished, entry.id, entry.once.as_ref())?;
         lock(&self.inner.marks).finish(entry.id);
-        if let Err(error) = self.inner.disk.remove(entry.id) {
-            tracing::warn!(%error, "a finished queue entry stays until the next start");
-        }
+        self.inner.remover.remove(entry.id);
         Ok(())
     }
 }

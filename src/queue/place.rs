@@ -1,5 +1,5 @@
-//! Where the queue's files lie, and how they are read: by the one process that has the queue open, and by those who only
-//! look.
+//! Where the queue's files lie, and what needs no order of steps: reading them, for the one process that has the queue open
+//! and for those who only look, and removing what is finished.
 
 use super::format::{self, FormatError, Header};
 use super::{Entry, EntryId, Once};
@@ -17,7 +17,7 @@ const FIRST_READ: usize = 4 << 10;
 pub(super) const DRAFT: &str = ".new";
 
 /// The directories below `state_dir`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) queue: PathBuf,
     pub(super) state: PathBuf,
@@ -87,6 +87,20 @@ impl Place {
             None | Some(Ok(())) => Ok(Found::Entry(Box::new(entry))),
             Some(Err(error)) => unusable(&path, error, entry.once),
         }
+    }
+
+    /// Removes the files of an entry that the log says is finished: the letter first, since a letter without a state
+    /// is one that nobody was tried for. Nothing is made durable: what comes back is removed at the next start.
+    pub(super) fn remove(&self, id: EntryId) -> Result<(), StoreError> {
+        for path in [self.entry(id), self.state(id)] {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(fault(&path, "removing a finished queue entry", error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// The message of an entry: the rest of the file that comes back.

@@ -9,7 +9,8 @@ use crate::queue::{Entry, RecipientState, State};
 use crate::store::StoreError;
 use crate::store::letter::Spill;
 use crate::store::tree::{Lookup, Mailbox};
-use std::io::Read;
+use std::io::{self, Read};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// The longest letter that comes back whole (`RET=FULL`); of a longer one the header does (RFC 3461 section 6.2).
@@ -93,7 +94,11 @@ fn report(
     };
     let mut head = trace::return_path(&ReversePath::Null).into_bytes();
     head.extend_from_slice(trace::delivered_to(sender).as_bytes());
-    head.extend_from_slice(&report.render());
+    // It is made of strangers' words: a panic over them must not end the server, as one of the store does.
+    let text = std::panic::catch_unwind(AssertUnwindSafe(|| report.render())).map_err(|_| {
+        StoreError::io(format!("{}: writing a report", entry.id), io::Error::other("a fault of this program"))
+    })?;
+    head.extend_from_slice(&text);
     let name = entry.id.file_name(letter, &recipient.recipient.address.to_string());
     mailbox.stage(Some(&name), &head, &Spill::new(Arc::clone(&parts.room)))?.commit()?;
     Ok(())

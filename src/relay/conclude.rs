@@ -14,7 +14,7 @@ use crate::store::StoreError;
 pub(super) fn conclude(
     parts: &Parts,
     hand: &Hand,
-    busy: Busy,
+    busy: &Busy,
     verdicts: Option<Vec<Verdict>>,
     until: Option<i64>,
 ) {
@@ -32,8 +32,6 @@ pub(super) fn conclude(
         }
         entry.recipients = states;
     }
-    drop(slot);
-    drop(busy);
 }
 
 const BROKEN: &str = "the attempt broke off by a fault of this server";

@@ -65,8 +65,14 @@ pub(super) async fn send(parts: Parts, hand: Arc<Hand>, mission: Mission, mut ti
     let carried = mission.carry_out(&parts, &hand, request, attempts).await;
     ticket.carried(carried.courier, carried.contact);
     let (applying, here) = (parts.clone(), Arc::clone(&hand));
-    blocking(move || conclude(&applying, &here, busy, carried.verdicts, carried.until)).await;
+    let busy = blocking(move || {
+        conclude(&applying, &here, &busy, carried.verdicts, carried.until);
+        busy
+    })
+    .await;
     hand.settle(&parts, true, move |outlook| ticket.over(outlook)).await;
+    // Who waits for them finds what is durable.
+    drop(busy);
 }
 
 /// When something is tried again that could not even be begun, Unix seconds.

@@ -20,13 +20,19 @@ pub struct Home {
 impl Home {
     /// Makes an RSA key and publishes it.
     pub fn new(dns: &Dns, address: &str) -> Home {
+        let (home, record) = Home::with_key(address);
+        dns.add(&record);
+        home
+    }
+
+    /// Makes an RSA key; the line of a zone that publishes it.
+    pub fn with_key(address: &str) -> (Home, String) {
         let root = tempfile::Builder::new().prefix("pillarbox-home-").tempdir().unwrap();
         let home = Home { address: Address::parse(address).unwrap(), root };
         std::fs::write(home.config(), format!("mail = {:?}\n", home.mail())).unwrap();
         let made = home.command(&["key", "new", address, "--no-ed25519"], b"");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        dns.add(&String::from_utf8(made.stdout).unwrap());
-        home
+        (home, String::from_utf8(made.stdout).unwrap())
     }
 
     /// Submits and pulls through the gate of `server`, without ssh.

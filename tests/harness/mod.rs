@@ -12,10 +12,12 @@ pub mod mx;
 pub mod odd;
 pub mod peers;
 pub mod pki;
+pub mod policies;
 pub mod signed;
 pub mod sink;
 pub mod ssh;
 pub mod strace;
+pub mod town;
 pub mod wire;
 
 use pillarbox::ops::trial::children::Listening;
@@ -99,7 +101,6 @@ pub struct Server {
     pub root: Arc<TempDir>,
     pub listening: Listening,
     child: Child,
-    dns: SocketAddr,
     wrapper: Vec<String>,
 }
 
@@ -144,6 +145,11 @@ impl Plan {
     }
 
     pub fn start(self, dns: &Dns) -> Server {
+        self.start_with(&format!("[dns]\nservers = [\"{}\"]\n", dns.address()))
+    }
+
+    /// With this `[dns]`.
+    pub fn start_with(self, dns: &str) -> Server {
         let root = Arc::new(tempfile::Builder::new().prefix("pillarbox-test-").tempdir().unwrap());
         let (mail, state) = (root.path().join("mail"), root.path().join("state"));
         std::fs::create_dir_all(&mail).unwrap();
@@ -156,15 +162,13 @@ impl Plan {
         let loopback = self.loopback;
         let config = format!(
             "hostname = {:?}\nmail_root = {mail:?}\nstate_dir = {state:?}\n[listen]\nmx = [\"{loopback}:0\"]\n\
-             submission = [\"{loopback}:0\"]\n[dns]\nservers = [\"{}\"]\n{limits}{}",
-            self.hostname,
-            dns.address(),
-            self.extra
+             submission = [\"{loopback}:0\"]\n{dns}\n{limits}{}",
+            self.hostname, self.extra
         );
         std::fs::write(root.path().join("server.toml"), config).unwrap();
         let fill = |word: &String| word.replace("{root}", root.path().to_str().unwrap());
         let wrapper = self.wrapper.iter().map(fill).collect();
-        Server::start_in(root, dns.address(), wrapper)
+        Server::start_in(root, wrapper)
     }
 }
 
@@ -174,7 +178,7 @@ impl Server {
         Plan::new("mx.here.example", &["me@here.example"]).start(dns)
     }
 
-    fn start_in(root: Arc<TempDir>, dns: SocketAddr, wrapper: Vec<String>) -> Server {
+    fn start_in(root: Arc<TempDir>, wrapper: Vec<String>) -> Server {
         let log = std::fs::File::options().append(true).create(true).open(root.path().join("log")).unwrap();
         let mut words = wrapper.iter().map(String::as_str).chain([PILLARBOX]);
         let mut child = Command::new(words.next().unwrap())
@@ -208,7 +212,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        Server { root, listening, child, dns, wrapper }
+        Server { root, listening, child, wrapper }
     }
 
     /// Strangers' door.
@@ -285,7 +289,7 @@ impl Server {
     /// The same server again, after `kill` or `terminate`; its ports are new ones.
     pub fn again(mut self) -> Server {
         self.kill();
-        Server::start_in(self.root.clone(), self.dns, self.wrapper.clone())
+        Server::start_in(self.root.clone(), self.wrapper.clone())
     }
 
     /// Runs another pillarbox command with this server's configuration.

@@ -23,7 +23,7 @@ pub enum StartTls {
     Shows(Shown),
     /// It is offered, and this is the reply.
     Refused(&'static str),
-    /// 220, then these octets instead of a handshake, and the end.
+    /// 220; the client's first message is read, and answered with these octets and the end.
     Garbage(&'static [u8]),
     /// 220; the client's first message is read, and the connection closed.
     Closed,
@@ -130,6 +130,12 @@ impl Mx {
         self.shared.state.lock().unwrap().clear.clone()
     }
 
+    /// Whether anything of a letter was said in clear.
+    pub fn took_in_clear(&self) -> bool {
+        let words = ["MAIL", "RCPT", "DATA"];
+        self.heard_in_clear().iter().any(|line| words.iter().any(|word| line.starts_with(word)))
+    }
+
     pub fn connections(&self) -> usize {
         self.shared.state.lock().unwrap().connections
     }
@@ -212,6 +218,7 @@ impl Talk<'_> {
             StartTls::Refused(reply) => self.say(reply),
             StartTls::Garbage(octets) => {
                 self.say(go)?;
+                self.line.fill_buf()?;
                 self.line.get_mut().write_all(octets)?;
                 self.leave()
             }

@@ -1,6 +1,7 @@
 //! Other people's mail programs: Debian's Exim and Postfix, unpacked but not installed (`tests/peers/`), as the strangers
 //! of `there.example` with a mailbox `friend`.
 
+use super::pki::Shown;
 use super::wire::Wire;
 use super::{PATIENCE, eventually, letters_in};
 use std::io::{Read, Write};
@@ -48,6 +49,21 @@ impl Exim {
     /// The stranger's; what is not for him goes to `next`.
     pub fn stranger(next: SocketAddr) -> Exim {
         Exim::with_config("exim.conf", next)
+    }
+
+    /// The stranger's, who takes letters under TLS and sends nothing on.
+    pub fn stranger_with_tls(shown: &Shown) -> Exim {
+        let exim = Exim::stranger(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+        let file = |name| exim.place.path().join(name);
+        shown.write(&file("chain.pem"), &file("key.pem"));
+        let config = std::fs::read_to_string(file("conf")).unwrap();
+        let tls = format!(
+            "tls_advertise_hosts = *\ntls_certificate = {}\ntls_privatekey = {}",
+            file("chain.pem").display(),
+            file("key.pem").display()
+        );
+        std::fs::write(file("conf"), config.replace("tls_advertise_hosts =", &tls)).unwrap();
+        exim
     }
 
     /// The article's own client; signs with the keys in `keys` and submits to `next`.
@@ -170,28 +186,38 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it; what is not for the friend goes to `next`.
     pub fn start(next: SocketAddr) -> Postfix {
-        Postfix::with(next, "")
+        Postfix::start_where(next, &|_| {})
     }
 
     /// The same with more lines of `main.cf`.
     pub fn with(next: SocketAddr, settings: &str) -> Postfix {
+        Postfix::start_where(next, &|place| std::fs::write(place.join("settings"), settings).unwrap())
+    }
+
+    /// Starts it, with TLS at its door; nothing is sent on.
+    pub fn start_with_tls(shown: &Shown) -> Postfix {
+        let prepare = |place: &Path| shown.write(&place.join("chain.pem"), &place.join("key.pem"));
+        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), &prepare)
+    }
+
+    fn start_where(next: SocketAddr, prepare: &dyn Fn(&Path)) -> Postfix {
         // It cannot take port 0, and a port that is free now need not be so a moment later.
         for _ in 0..5 {
-            if let Some(postfix) = Postfix::start_on(free_port(), next, settings) {
+            if let Some(postfix) = Postfix::start_on(free_port(), next, prepare) {
                 return postfix;
             }
         }
         panic!("no port for Postfix");
     }
 
-    fn start_on(address: SocketAddr, next: SocketAddr, settings: &str) -> Option<Postfix> {
+    fn start_on(address: SocketAddr, next: SocketAddr, prepare: &dyn Fn(&Path)) -> Option<Postfix> {
         let place = place();
+        prepare(place.path());
         let child = Command::new(script("postfix"))
             .arg(unpacked("postfix"))
             .arg(place.path())
             .arg(address.port().to_string())
             .arg(next.port().to_string())
-            .arg(settings)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

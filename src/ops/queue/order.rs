@@ -94,7 +94,10 @@ fn line(order: Order, done: &Done) -> String {
         (None, Order::Drop) => "dropped; nobody is told".into(),
         (None, Order::Bounce) => "given up; the sender finds a report in his mailbox".into(),
     };
-    format!("{} {}: {what}\n", printable(&done.id), printable(&done.recipient))
+    // Of a letter that cannot be read no recipient is known.
+    let who =
+        if done.recipient.is_empty() { String::new() } else { format!(" {}", printable(&done.recipient)) };
+    format!("{}{who}: {what}\n", printable(&done.id))
 }
 
 fn verdict(order: Order, done: &[Done], missed: &[&String]) -> Result<(), Failure> {

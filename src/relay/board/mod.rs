@@ -4,11 +4,11 @@
 
 mod domain;
 mod lane;
+mod status;
 #[cfg(test)]
 mod tests;
 mod turns;
 
-use super::orders::Destination;
 use crate::mail::address::Host;
 use crate::policy::retry;
 use crate::queue::EntryId;
@@ -310,27 +310,6 @@ impl<W: Clone, C> Board<W, C> {
         [opening, instant].into_iter().flatten().min()
     }
 
-    /// Why a destination is being left alone, if it is, or was until its next probe.
-    pub(super) fn trouble(&self, host: &Host) -> Option<&Trouble> {
-        let domain = self.domains.get(host)?;
-        let lane = domain.known().and_then(|known| self.lanes.get(&known.lane));
-        domain.trouble.as_ref().or_else(|| lane?.trouble.as_ref())
-    }
-
-    /// Forgets what was bad about a destination, and how it was reached.
-    pub(super) fn pardon(&mut self, host: &Arc<Host>, now: Now) {
-        let Some(domain) = self.domains.get_mut(host) else { return };
-        let lane = domain.known().map(|known| Arc::clone(&known.lane));
-        domain.pardon();
-        self.go_on(host, now);
-        if let Some(key) = lane
-            && let Some(lane) = self.lanes.get_mut(&key)
-        {
-            lane.pardon();
-            self.list(&key, now.unix);
-        }
-    }
-
     /// Forgets letters that do not wait any more.
     pub(super) fn purge(&mut self, waits: impl Fn(EntryId, &Arc<Host>) -> bool) {
         for (host, domain) in &mut self.domains {
@@ -353,26 +332,9 @@ impl<W: Clone, C> Board<W, C> {
     }
 
     /// Whether nobody is on his way, and nothing is being looked up.
+    #[cfg(test)]
     pub(super) fn is_quiet(&self) -> bool {
         self.turns.is_empty() && self.asking == 0
-    }
-
-    pub(super) fn destinations(&self, now: i64) -> Vec<Destination> {
-        let of = |(host, domain): (&Arc<Host>, &Domain<W>)| {
-            let lane = domain.known().and_then(|known| self.lanes.get(&known.lane));
-            let closed = self.trouble(host).filter(|trouble| !trouble.is_over(now));
-            Destination {
-                name: host.to_string(),
-                waiting: domain.waiting(),
-                connections: lane.map_or(0, |lane| lane.active + lane.idle.len()),
-                closed_until: closed.map(|trouble| trouble.until),
-                reason: closed.map(|trouble| trouble.reason.clone()),
-            }
-        };
-        let mut all: Vec<Destination> = self.domains.iter().map(of).collect();
-        all.retain(|one| one.waiting > 0 || one.connections > 0 || one.closed_until.is_some());
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
     }
 
     /// Sees to it that a destination's letters come on: into its lane, or to a look-up.

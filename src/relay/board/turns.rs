@@ -124,6 +124,7 @@ impl Turns {
         self.setting_out.front().map(|(at, _)| *at)
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.journeys.is_empty()
     }

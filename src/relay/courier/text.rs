@@ -18,7 +18,7 @@ pub(super) enum Text {
 
 /// Opens the message of an entry, of `size` octets.
 pub(super) async fn open(parts: &Parts, letter: &EntryId, size: u64) -> io::Result<Text> {
-    let (queue, letter) = (parts.queue.clone(), letter.clone());
+    let (queue, letter) = (parts.queue.clone(), *letter);
     blocking(move || {
         let mut file = queue.open_message(&letter).map_err(io::Error::other)?;
         if size > WHOLE {

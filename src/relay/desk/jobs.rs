@@ -39,9 +39,15 @@ struct Job {
     left: VecDeque<EntryId>,
     running: usize,
     done: Vec<Done>,
-    /// Destinations of which nothing bad is known any more.
+    /// Destinations of which nothing bad will be known any more.
     pardoned: HashSet<Host>,
     answer: Answer,
+}
+
+impl Job {
+    fn is_over(&self) -> bool {
+        self.left.is_empty() && self.running == 0
+    }
 }
 
 impl Jobs {
@@ -111,11 +117,13 @@ impl Jobs {
         job.running = job.running.saturating_sub(1);
         job.done.extend(ordered.done);
         if matches!(job.order, Order::Retry | Order::Release) {
-            for host in ordered.hosts {
-                if job.pardoned.insert(host.clone()) {
-                    let name = board.name(&host);
-                    board.pardon(&name, now);
-                }
+            job.pardoned.extend(ordered.hosts);
+        }
+        if job.is_over() {
+            // Not before: a letter whose turn had not come would go, and nobody be told that it was asked for.
+            for host in std::mem::take(&mut job.pardoned) {
+                let name = board.name(&host);
+                board.pardon(&name, now);
             }
         }
         if self.finish(number) {
@@ -125,7 +133,7 @@ impl Jobs {
 
     /// Answers if nothing is left to do.
     fn finish(&mut self, number: u64) -> bool {
-        let over = self.jobs.get(&number).is_some_and(|job| job.left.is_empty() && job.running == 0);
+        let over = self.jobs.get(&number).is_some_and(Job::is_over);
         if over && let Some(job) = self.jobs.remove(&number) {
             // Who asked may be gone.
             let _ = job.answer.send(Ok(job.done));

@@ -55,6 +55,8 @@ pub(super) struct Desk {
     events: mpsc::UnboundedReceiver<Event>,
     to_us: mpsc::UnboundedSender<Event>,
     tasks: JoinSet<()>,
+    /// Couriers that end their connections.
+    farewells: JoinSet<()>,
     swept: Instant,
 }
 
@@ -77,6 +79,7 @@ impl Desk {
             events,
             to_us,
             tasks: JoinSet::new(),
+            farewells: JoinSet::new(),
             swept: Instant::now(),
         }
     }
@@ -160,7 +163,7 @@ impl Desk {
     pub(super) fn start_due(&mut self) {
         let now = Now::read();
         for courier in self.board.wake(now) {
-            self.tasks.spawn(courier.dismiss());
+            self.farewells.spawn(courier.dismiss());
         }
         while let Some(id) = self.ledger.next_due(now.unix) {
             self.to_look.push_back((id, false));
@@ -241,6 +244,7 @@ impl Desk {
             self.finished(event);
         }
         while self.tasks.try_join_next().is_some() {}
+        while self.farewells.try_join_next().is_some() {}
         if self.swept.elapsed() >= NAP {
             self.swept = Instant::now();
             self.ledger.cool();
@@ -264,16 +268,17 @@ impl Desk {
     pub(super) async fn drain(&mut self) {
         self.jobs.abandon();
         for courier in self.board.dismiss() {
-            self.tasks.spawn(courier.dismiss());
+            self.farewells.spawn(courier.dismiss());
         }
-        while !(self.ledger.is_quiet() && self.board.is_quiet()) {
+        // Look-ups are not waited for: nothing is lost with them.
+        while !self.ledger.is_quiet() {
             let Some(event) = self.events.recv().await else { return };
             self.finished(event);
             for courier in self.board.dismiss() {
-                self.tasks.spawn(courier.dismiss());
+                self.farewells.spawn(courier.dismiss());
             }
         }
-        while self.tasks.join_next().await.is_some() {}
+        while self.farewells.join_next().await.is_some() {}
     }
 
     fn finished(&mut self, event: Event) {
@@ -282,7 +287,7 @@ impl Desk {
             Event::Answered(host, answer) => self.answered(host, answer, now),
             Event::Carried(number, courier, contact) => {
                 if let Some(courier) = self.board.carried(number, courier, contact, now) {
-                    self.tasks.spawn(courier.dismiss());
+                    self.farewells.spawn(courier.dismiss());
                 }
             }
             Event::Sent(errand, outlook) => {

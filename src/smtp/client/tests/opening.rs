@@ -100,24 +100,20 @@ fn what_comes_in_clear_behind_the_reply_to_starttls_is_a_fault() {
 
 #[test]
 fn what_was_said_before_tls_is_forgotten() {
-    let (mut client, mut said) = (
-        Client::new(private(Privacy::Demanded)),
-        [
-            "220 before.example\r\n",
-            "250-x\r\n250-SIZE 10\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 STARTTLS\r\n",
-            "220 go\r\n",
-            "250-mx\r\n250 STARTTLS\r\n",
-            "550 no\r\n",
-        ]
-        .iter(),
-    );
-    let (wrote, outcomes) = talk(&mut client, vec![request(&["a@b.example"])], |client| {
-        client.feed(said.next().unwrap().as_bytes());
-    });
-    let after = "<handshake>\nEHLO home.example\nMAIL FROM:<me@here.example>\nQUIT\n";
-    assert!(wrote.ends_with(after), "{wrote}");
-    assert_eq!(refused(&outcomes[0].as_ref().unwrap().fates[0]).text, "no");
-    assert!(!client.offers_dsn());
+    let before = "250-x\r\n250-SIZE 10\r\n250-PIPELINING\r\n250-DSN\r\n250-8BITMIME\r\n250 STARTTLS\r\n";
+    for after in [&["250-mx\r\n250 STARTTLS\r\n"][..], &["500 what\r\n", "250 mx\r\n"]] {
+        let said = [&["220 before.example\r\n", before, "220 go\r\n"], after, &["451 later\r\n"]].concat();
+        let (mut client, mut said) = (Client::new(private(Privacy::Demanded)), said.into_iter());
+        let (wrote, outcomes) = talk(&mut client, vec![request(&["a@b.example"])], |client| {
+            client.feed(said.next().unwrap().as_bytes());
+        });
+        let (_, wrote) = wrote.split_once("<handshake>\n").unwrap();
+        assert!(wrote.starts_with("EHLO home.example\n"), "{wrote}");
+        assert!(wrote.ends_with("LO home.example\nMAIL FROM:<me@here.example>\nQUIT\n"), "{wrote}");
+        let fate = &outcomes[0].as_ref().unwrap().fates[0];
+        assert_eq!(deferred(fate), "mx answered MAIL FROM: 451 later");
+        assert!(!client.offers_dsn());
+    }
 }
 
 #[test]

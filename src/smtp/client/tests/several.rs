@@ -98,20 +98,21 @@ fn after_anything_odd_the_session_is_over() {
         &["250 1\r\n250 2\r\n354 go\r\n", "hm\r\n"],
         &[],
     ] {
-        let (wrote, outcomes) = send(&["a@b.example"], said);
-        assert_eq!((outcomes.len(), wrote.matches("MAIL").count()), (1, 1));
-        let mut client = Client::new(hello());
-        let mut said = ["220 mx\r\n", EHLO].iter().chain(said);
-        talk(&mut client, vec![request(&["a@b.example"])], |client| match said.next() {
-            Some(part) => client.feed(part.as_bytes()),
-            None => client.lost("the line is dead"),
-        });
-        client.begin(request(&["c@d.example", "e@f.example"]));
-        let Step::Done(outcome) = client.step() else { panic!("no outcome") };
-        assert_eq!(outcome.fates.len(), 2);
-        assert_eq!(deferred(&outcome.fates[0]), "the session with the server was over");
-        assert!(!outcome.dot_sent && matches!(client.step(), Step::Close));
+        let (wrote, outcomes) = send(&["a@b.example", "c@d.example"], said);
+        assert_eq!((outcomes.len(), wrote.matches("MAIL").count()), (1, 1), "{said:?}");
     }
+}
+
+#[test]
+fn a_letter_that_comes_too_late_is_put_off() {
+    let mut client = Client::new(hello());
+    client.lost("the line is dead");
+    while !matches!(client.step(), Step::Close) {}
+    client.begin(request(&["c@d.example", "e@f.example"]));
+    let Step::Done(outcome) = client.step() else { panic!("no outcome") };
+    assert_eq!(outcome.fates.len(), 2);
+    assert_eq!(deferred(&outcome.fates[0]), "the session with the server was over");
+    assert!(!outcome.dot_sent && matches!(client.step(), Step::Close));
 }
 
 #[test]
