@@ -146,7 +146,7 @@ impl Scene {
         assert!(clean(&self.ours.log()), "{:?}", self.ours.log());
         assert!(!self.ours.log().contains("panicked") && !self.ours.log().contains("broke off"));
         let grown = peak(&self.ours).saturating_sub(before);
-        assert!(grown < 48 << 10, "memory grew by {grown} KiB");
+        assert!(grown < 16 << 10, "memory grew by {grown} KiB");
         self
     }
 }
@@ -469,7 +469,7 @@ fn whoever_holds_us_holds_nobody_else() {
         scene.serves_others(&format!("meanwhile{n}.example"));
     }
     let grown = peak(&scene.ours).saturating_sub(before);
-    assert!(grown < 48 << 10, "memory grew by {grown} KiB");
+    assert!(grown < 16 << 10, "memory grew by {grown} KiB");
     assert!(scene.queued().contains("Subject: to all of you"));
     assert!(to.iter().all(|to| scene.put_off(to).is_empty()), "{}", scene.ours.log());
 
