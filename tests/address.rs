@@ -82,8 +82,10 @@ fn a_domain_goes_with_its_last_address_and_the_output_says_so() {
     assert!(!server.maildir("here.example").exists());
     let reply = |to: &str| {
         let (mut wire, _) = Wire::greeted(server.mx());
-        wire.ask("MAIL FROM:<friend@there.example>", "250");
-        wire.say(&format!("RCPT TO:<{to}>")).reply()
+        match wire.say("MAIL FROM:<friend@there.example>").reply() {
+            taken if taken.starts_with("250") => wire.say(&format!("RCPT TO:<{to}>")).reply(),
+            refused => refused,
+        }
     };
     assert!(reply("me@here.example").starts_with("550 5.7.1"));
     assert!(reply("you@elsewhere.example").starts_with("250"));

@@ -209,9 +209,7 @@ fn a_flush_tells_programs_what_was_sent_and_what_waits() {
     let [flushed, pulled] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!((exit, &pulled["ok"], &flushed["ok"]), (75, &false.into(), &true.into()), "{lines:?}");
     assert_eq!((&flushed["sent"][0]["id"], &flushed["error"]), (&waiting["id"], &serde_json::Value::Null));
-    assert_eq!(
-        (&flushed["sent"][0]["said"], flushed["waiting"].as_array().unwrap().len()),
-        (&"250 ok".into(), 0)
-    );
+    assert!(flushed["sent"][0]["said"].as_str().unwrap().ends_with("250 ok"), "{flushed}");
+    assert_eq!(flushed["waiting"].as_array().unwrap().len(), 0);
     assert_eq!(home.waiting(), 0);
 }
