@@ -128,17 +128,29 @@ pub enum Command {
 
     /// Submits the letters that wait in the outbox
     ///
+    /// With --json one line: `sent` (the letters that a server took, and what it said), `waiting` (those that are still
+    /// here, as `outbox list --json` has them), `error` (null, or what stderr says) and `ok`.
+    ///
     /// Example: pillarbox flush
     Flush {
         /// Only these letters (`outbox list` has their names), and though a server refused them before
         #[arg(value_name = "LETTER")]
         letters: Vec<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Flushes the outbox, then pulls
     ///
+    /// With --json two lines: that of `flush`, then that of `pull`.
+    ///
     /// Example: pillarbox sync
-    Sync,
+    Sync {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
 
     /// Shows the letters that wait at home
     #[command(subcommand)]

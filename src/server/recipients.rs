@@ -298,7 +298,7 @@ fn allowed_by_ssh_key(
     mailbox: &Mailbox,
 ) -> Result<(), Reply> {
     let Some(allowed) = allowed else { return Ok(()) };
-    match allowed.covers(store, address, mailbox.owner).map_err(|error| fault(&error))? {
+    match allowed.covers(store, address, mailbox).map_err(|error| fault(&error))? {
         true => Ok(()),
         false => Err(replies::confined(address)),
     }

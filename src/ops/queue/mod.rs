@@ -7,6 +7,7 @@ mod table;
 pub use order::{Chosen, order};
 pub use show::{message, show};
 
+use super::become_owner;
 use crate::config::Server;
 use crate::error::{Exit, Failure};
 use crate::net::waiting::{Line, VERSION};
@@ -15,14 +16,13 @@ use crate::queue::{Entry, EntryId, Queue, RecipientState};
 use crate::relay::waiting::{Audience, Closures, tell};
 use crate::server::control::ask;
 use crate::store::StoreError;
-use crate::system::user;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use table::Table;
 
 /// `queue list`: a line for each recipient who waits, and a sum. `words` select; none: everything.
 pub fn list(config: &Server, words: &[String], json: bool) -> Result<(), Failure> {
     let selection = parse(words)?;
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    become_owner(config)?;
     let now = jiff::Timestamp::now().as_second();
     let style = if json { Style::Json } else { Style::Text(Table::for_stdout(now)) };
     let out = BufWriter::new(io::stdout().lock());

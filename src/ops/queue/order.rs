@@ -6,14 +6,13 @@ use crate::config::Server;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Address;
 use crate::net::waiting::words as printable;
-use crate::ops::{print, print_json};
+use crate::ops::{become_owner, print, print_json};
 use crate::queue::EntryId;
 use crate::queue::select::{Selection, Word};
 use crate::relay::Parts;
 use crate::relay::orders::{Done, Order, perform_all};
 use crate::server::control::ask;
 use crate::store::StoreError;
-use crate::system::user;
 use serde::Serialize;
 
 /// What an order is for.
@@ -34,7 +33,7 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
         return Err(Failure::new(Exit::Usage, text));
     }
     let selection = parse(words)?;
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    become_owner(config)?;
     let (done, ended) = match ask::order(&config.state_dir, order, words)? {
         Some(done) => (done, Ok(())),
         None => by_the_files(config, order, &selection)?,

@@ -7,11 +7,10 @@ use crate::error::{Exit, Failure};
 use crate::mail::date::span;
 use crate::mail::header::split_lenient;
 use crate::net::waiting::{Closed, words};
-use crate::ops::{print, print_json};
+use crate::ops::{become_owner, print, print_json};
 use crate::queue::{Entry, EntryId, Look, Looked, Queue, RecipientState, State};
 use crate::relay::waiting::Closures;
 use crate::smtp::Door;
-use crate::system::user;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -53,7 +52,7 @@ fn find(config: &Server, id: &str) -> Result<(Look, Box<Entry>), Failure> {
             format!("{id:?} is no queue id (20 hexadecimal digits); `pillarbox queue list` shows them");
         return Err(Failure::new(Exit::Usage, text));
     };
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    become_owner(config)?;
     let look = Queue::look(&config.state_dir);
     match look.load(id).map_err(faulty)? {
         Some(Looked::Entry(entry)) => Ok((look, entry)),
