@@ -39,6 +39,18 @@ pub struct Diagnosis {
     pub host: Option<String>,
 }
 
+impl Diagnosis {
+    /// On one line: who, and the words. Words that begin with his name do not get it twice.
+    pub fn line(&self) -> String {
+        match &self.host {
+            Some(host) if !self.words.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(' ')) => {
+                format!("{host}: {}", self.words)
+            }
+            _ => self.words.clone(),
+        }
+    }
+}
+
 /// What comes back with a report.
 #[derive(Clone, Copy, Debug)]
 pub enum Original<'a> {
@@ -177,8 +189,8 @@ impl Report<'_> {
 
     fn until(&self, until: i64) -> String {
         let mut text = format!(
-            "It is tried again and again until {}; you need not send it again.\r\n\
-             If it cannot be delivered by then, it comes back to you.\r\n",
+            "It is tried again and again until {};\r\n\
+             you need not send it again. If it cannot be delivered by then, it comes back\r\nto you.\r\n",
             date::rfc5322(until, 0)
         );
         if let Some(remedy) = advice::remedy(&self.diagnosis.words) {

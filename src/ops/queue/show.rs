@@ -26,7 +26,7 @@ const FIELDS: [&str; 5] = ["Subject", "From", "To", "Date", "Message-ID"];
 pub fn show(config: &Server, id: &str, json: bool) -> Result<(), Failure> {
     let (look, entry) = find(config, id)?;
     let now = jiff::Timestamp::now().as_second();
-    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now));
+    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now).unwrap_or_default());
     if json { print_json(&letter) } else { print(&letter.text(now)) }
 }
 
