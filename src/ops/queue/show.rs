@@ -209,7 +209,7 @@ fn fields(look: &Look, entry: &Entry) -> Result<Vec<Field>, Failure> {
     let read = look.open_message(entry.id).map_err(faulty)?.take(HEADER).read_to_end(&mut head);
     read.map_err(|error| Failure::new(Exit::TempFail, format!("{}: reading its header: {error}", entry.id)))?;
     let header = split_lenient(&head);
-    let found = |name| header.first(name).map(|field| Field { name, text: words(&field.text()) });
+    let found = |name| header.first(name).map(|field| Field { name, text: words(&field.decoded()) });
     Ok(FIELDS.into_iter().filter_map(found).collect())
 }
 

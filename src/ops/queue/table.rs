@@ -75,11 +75,11 @@ impl Table {
                 span(self.now - oldest)
             ),
         };
-        if *unreadable > 0 {
-            text.push_str(&format!("; {} cannot be read", counted(*unreadable, "letter")));
-        }
         if oldest.is_some() && !self.running {
             text.push_str("; no server runs, so nothing is tried");
+        }
+        if *unreadable > 0 {
+            text.push_str(&format!("; {} cannot be read", counted(*unreadable, "letter")));
         }
         text.push('\n');
         text
