@@ -46,7 +46,9 @@ impl Diagnosis {
     /// On one line: who, and the words. Words that begin with his name do not get it twice.
     pub fn line(&self) -> String {
         match &self.host {
-            Some(host) if !self.words.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(' ')) => {
+            Some(host)
+                if !self.words.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(' ')) =>
+            {
                 format!("{host}: {}", self.words)
             }
             _ => self.words.clone(),

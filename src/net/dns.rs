@@ -229,7 +229,9 @@ impl Dns {
                     .collect();
                 Ok(if records.is_empty() { Answer::NoRecords } else { Answer::Records(records) })
             }
-            Err(error) => denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {}", told(&error)))),
+            Err(error) => {
+                denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {}", told(&error))))
+            }
         }
     }
 }

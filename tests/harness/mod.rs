@@ -12,6 +12,7 @@ pub mod mx;
 pub mod odd;
 pub mod peers;
 pub mod pki;
+pub mod policies;
 pub mod signed;
 pub mod sink;
 pub mod ssh;

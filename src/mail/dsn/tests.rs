@@ -122,7 +122,10 @@ fn a_delay_says_until_when() {
 fn the_sender_knows_which_letter_is_meant() {
     let said = |header: &'static [u8]| rendered(|case| case.original = Original::Header(header));
     let text = said(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nFrom: me@our.test\r\n");
-    assert!(text.contains("Your letter \"grüße\" of Sat, 22 Nov 2025 15:22:00 +0000 could not be\r\n"), "{text}");
+    assert!(
+        text.contains("Your letter \"grüße\" of Sat, 22 Nov 2025 15:22:00 +0000 could not be\r\n"),
+        "{text}"
+    );
     assert!(said(b"From: me@our.test\r\n").contains("Your letter of Sat, 22 Nov 2025 15:22:00"));
     let long = said(concat!("Subject: ", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "\r\n").as_bytes());
     assert!(long.contains("x…\" of Sat"), "{long}");

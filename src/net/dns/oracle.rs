@@ -140,6 +140,7 @@ impl Oracle {
             {
                 Err(bogus(kind, name))
             }
+            Err(NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail))) => Err(servfail(kind, name)),
             Err(error) => Err(DnsError(format!("{kind} of {}: {}", plain(name), told(&error)))),
         }
     }
@@ -199,9 +200,22 @@ fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsErr
 
 fn bogus(kind: RecordType, name: &Name) -> DnsError {
     let name = plain(name);
+    // Who wants no TLS is not asked for TLSA records; everything else has to be known to go anywhere.
+    let relief = match kind {
+        RecordType::TLSA => "",
+        _ => " (relay.domains does not help against that)",
+    };
     DnsError(format!(
-        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it (relay.domains \
-         does not help against that), look at it with: delv {name} {kind}"
+        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it{relief}, \
+         look at it with: delv {name} {kind}"
+    ))
+}
+
+fn servfail(kind: RecordType, name: &Name) -> DnsError {
+    let name = plain(name);
+    DnsError(format!(
+        "{kind} of {name}: the name servers cannot say (SERVFAIL); if that lasts, the domain's administrator has to mend it, \
+         look at it with: delv {name} {kind}"
     ))
 }
 

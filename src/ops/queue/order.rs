@@ -167,6 +167,8 @@ mod tests {
         let found = done("a@x.example", None);
         assert!(line(Order::Retry, &found, true).ends_with(": tried again now\n"));
         assert!(line(Order::Retry, &found, false).ends_with(": tried again when the server starts\n"));
-        assert!(line(Order::Release, &found, false).ends_with(": released, and tried when the server starts\n"));
+        assert!(
+            line(Order::Release, &found, false).ends_with(": released, and tried when the server starts\n")
+        );
     }
 }

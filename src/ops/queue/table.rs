@@ -179,7 +179,9 @@ mod tests {
         assert_eq!(table.line(&Line::Total(Total::default())), "Nothing waits\n");
         let stopped = Table { running: false, ..table };
         let total = Total { letters: 1, recipients: 1, octets: 2048, oldest: Some(1_000), unreadable: 0 };
-        assert!(stopped.line(&Line::Total(total)).ends_with("2 h ago; no server runs, so nothing is tried\n"));
+        assert!(
+            stopped.line(&Line::Total(total)).ends_with("2 h ago; no server runs, so nothing is tried\n")
+        );
         assert_eq!(stopped.line(&Line::Total(Total::default())), "Nothing waits\n");
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn between_us(mut outcome: Outcome, place: &str) -> Outcome {
             && reply.code == LOGIN_REQUIRED
         {
             let said = printable(&reply.to_string(), QUOTE);
-            let why = "relay.via wants a login: set relay.user and relay.password_file, or relay.password_command";
+            let why =
+                "relay.via wants a login: set relay.user and relay.password_file, or relay.password_command";
             tracing::error!(%place, said, why);
             *fate = Fate::Deferred(format!("{said} ({why})"));
         }

@@ -77,7 +77,10 @@ async fn what_it_has_against_us_is_no_letters_end() {
     let server = isp().says("MAIL", "530 5.7.0 Authentication required");
     let port = street::open(&[("127.0.0.1", &server)]).await;
     let (_, trip) = by_way_of("isp.test", port, &authority, None).await;
-    assert_fate(&trip, &["deferred: isp.test", "530 5.7.0 Authentication required (relay.via wants a login: set "]);
+    assert_fate(
+        &trip,
+        &["deferred: isp.test", "530 5.7.0 Authentication required (relay.via wants a login: set "],
+    );
 }
 
 #[tokio::test]
