@@ -8,10 +8,10 @@ fn refusal(message: &[u8]) -> String {
 #[test]
 fn a_person_reads_encoded_words_decoded() {
     let message =
-        "Subject: =?utf-8?q?j=C3=BCrgen?= =?utf-8?q?=40home?=,\r\n again\r\nEmpty:\r\nPlain: größe\r\n\r\n";
+        "Subject: =?utf-8?q?j=C3=BCrgen?= =?utf-8?q?=40home?=\r\n again\r\nEmpty:\r\nPlain: größe\r\n\r\n";
     let header = split_lenient(message.as_bytes());
     let read: Vec<String> = header.fields.iter().map(Field::decoded).collect();
-    assert_eq!(read, ["jürgen@home, again", "", "größe"]);
+    assert_eq!(read, ["jürgen@home again", "", "größe"]);
 }
 
 #[test]
