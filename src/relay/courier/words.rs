@@ -58,7 +58,7 @@ pub(super) fn between_us(mut outcome: Outcome, place: &str) -> Outcome {
             let said = printable(&reply.to_string(), QUOTE);
             let why =
                 "relay.via wants a login: set relay.user and relay.password_file, or relay.password_command";
-            tracing::error!(%place, said, why);
+            tracing::error!(%place, said, "{why}");
             *fate = Fate::Deferred(format!("{said} ({why})"));
         }
     }
