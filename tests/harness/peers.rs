@@ -186,36 +186,31 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it; what is not for the friend goes to `next`.
     pub fn start(next: SocketAddr) -> Postfix {
-        Postfix::with(next, "")
+        Postfix::start_where(next, &|_| {})
     }
 
     /// The same with more lines of `main.cf`.
     pub fn with(next: SocketAddr, settings: &str) -> Postfix {
-        Postfix::start_where(next, settings, &|_| {})
+        Postfix::start_where(next, &|place| std::fs::write(place.join("settings"), settings).unwrap())
     }
 
     /// Starts it, with TLS at its door; nothing is sent on.
     pub fn start_with_tls(shown: &Shown) -> Postfix {
         let prepare = |place: &Path| shown.write(&place.join("chain.pem"), &place.join("key.pem"));
-        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), "", &prepare)
+        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), &prepare)
     }
 
-    fn start_where(next: SocketAddr, settings: &str, prepare: &dyn Fn(&Path)) -> Postfix {
+    fn start_where(next: SocketAddr, prepare: &dyn Fn(&Path)) -> Postfix {
         // It cannot take port 0, and a port that is free now need not be so a moment later.
         for _ in 0..5 {
-            if let Some(postfix) = Postfix::start_on(free_port(), next, settings, prepare) {
+            if let Some(postfix) = Postfix::start_on(free_port(), next, prepare) {
                 return postfix;
             }
         }
         panic!("no port for Postfix");
     }
 
-    fn start_on(
-        address: SocketAddr,
-        next: SocketAddr,
-        settings: &str,
-        prepare: &dyn Fn(&Path),
-    ) -> Option<Postfix> {
+    fn start_on(address: SocketAddr, next: SocketAddr, prepare: &dyn Fn(&Path)) -> Option<Postfix> {
         let place = place();
         prepare(place.path());
         let child = Command::new(script("postfix"))
@@ -223,7 +218,6 @@ impl Postfix {
             .arg(place.path())
             .arg(address.port().to_string())
             .arg(next.port().to_string())
-            .arg(settings)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
