@@ -33,16 +33,18 @@ fn load<T: serde::de::DeserializeOwned>(sources: &Sources, default: &Path) -> Re
         Err(error) => return Err(ConfigError(format!("{}: {error}", path.display()))),
     };
     let located = |error: &dyn std::fmt::Display| ConfigError(format!("{}: {error}", path.display()));
-    if sources.overrides.is_empty() {
-        return toml::from_str(&text).map_err(|error| located(&error));
-    }
     // The file alone first, so that its mistakes are reported with line and column.
-    toml::from_str::<T>(&text).map_err(|error| located(&error))?;
+    let mut config = toml::from_str(&text).map_err(|error| located(&error))?;
     let mut table: toml::Table = toml::from_str(&text).map_err(|error| located(&error))?;
     for option in &sources.overrides {
         override_key(&mut table, option)?;
+        // One after another, so that the mistaken one is named.
+        config = table
+            .clone()
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError(format!("-o {option}: {}", error.message())))?;
     }
-    table.try_into().map_err(|error: toml::de::Error| ConfigError(format!("-o: {}", error.message())))
+    Ok(config)
 }
 
 /// `dotted.key=value`: the value is TOML, else a string. Keys with dots in them are quoted, as in TOML.
@@ -93,7 +95,7 @@ fn one_or_many<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "want one value of the right form, or a list of them")]
     enum OneOrMany<T> {
         One(T),
         Many(Vec<T>),
@@ -124,6 +126,10 @@ mod tests {
     #[test]
     fn unknown_keys_are_errors() {
         assert!(with(&["limits.recipient=7"]).unwrap_err().0.contains("recipient"));
+        let text = with(&["relay.retry_for=9", "relay.warn_after=4h", "hostname=a"]).unwrap_err().0;
+        assert!(text.starts_with("-o relay.warn_after=4h: "), "{text}");
+        let text = with(&["relay.source=home"]).unwrap_err().0;
+        assert!(text.contains("want one value of the right form"), "{text}");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "hostname = \"a\"\nnonsense = 1\n").unwrap();
         let sources = Sources { file: Some(file.path().to_owned()), overrides: vec![] };

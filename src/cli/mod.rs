@@ -286,7 +286,9 @@ fn split_front(args: Vec<OsString>) -> (Vec<String>, Vec<OsString>) {
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::new(Exit::Usage, "a command is missing; `pillarbox --help` lists them");
+        let used = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("pillarbox");
+        let command = used.split(['[', '<']).next().unwrap_or(used).trim();
+        return Failure::new(Exit::Usage, format!("a command is missing; `{command} --help` lists them"));
     }
     let said = text.split("\n\nUsage:").next().unwrap_or(&text);
     let said = said.split("\n\nFor more information").next().unwrap_or(said);

@@ -230,7 +230,10 @@ impl fmt::Display for Listed {
             write!(f, ", next try {}", ahead(next - jiff::Timestamp::now().as_second()))?;
         }
         match &self.said {
-            Some(said) => write!(f, " ({} tries): {said}", self.tries),
+            Some(said) => {
+                let tries = if self.tries == 1 { "try" } else { "tries" };
+                write!(f, " ({} {tries}): {said}", self.tries)
+            }
             None => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use super::anchors::Anchors;
 use super::upstream::Upstream;
 use super::validator::{Checked, Validator};
-use super::{Answer, DnsError, TRY, proofs};
+use super::{Answer, DnsError, TRY, proofs, told};
 use crate::config::{self, Dnssec};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
@@ -141,7 +141,7 @@ impl Oracle {
                 Err(bogus(kind, name))
             }
             Err(NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail))) => Err(servfail(kind, name)),
-            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {}", plain(name), told(&error)))),
         }
     }
 }

@@ -24,11 +24,13 @@ pub fn list(config: &Server, words: &[String], json: bool) -> Result<(), Failure
     let selection = parse(words)?;
     become_owner(config)?;
     let now = jiff::Timestamp::now().as_second();
-    let style = if json { Style::Json } else { Style::Text(Table::for_stdout(now)) };
+    let closures = closures(config, now);
+    let style = if json { Style::Json } else { Style::Text(Table::for_stdout(now, closures.is_some())) };
     let out = BufWriter::new(io::stdout().lock());
     let mut reader = Reader { selection, style, out, failed: None };
     reader.hear(Line::Queue { version: VERSION, server: config.hostname.clone() });
-    tell(&Queue::look(&config.state_dir), &closures(config, now), &mut reader).map_err(faulty)?;
+    let look = Queue::look(&config.state_dir);
+    tell(&look, &closures.unwrap_or_default(), &mut reader).map_err(faulty)?;
     let flushed = reader.out.flush();
     match reader.failed.map_or(flushed, Err) {
         // A reader that went away (`| head`) has seen enough.
@@ -39,13 +41,13 @@ pub fn list(config: &Server, words: &[String], json: bool) -> Result<(), Failure
     }
 }
 
-/// What the running server says of its destinations; a server that does not run leaves none alone.
-fn closures(config: &Server, now: i64) -> Closures {
+/// What the running server says of its destinations; none: no server runs, which leaves none alone.
+fn closures(config: &Server, now: i64) -> Option<Closures> {
     match ask::destinations(&config.state_dir) {
-        Ok(destinations) => Closures::at(now, destinations.unwrap_or_default()),
+        Ok(destinations) => destinations.map(|destinations| Closures::at(now, destinations)),
         Err(failure) => {
             eprintln!("pillarbox: {failure}; when destinations are tried again is not shown");
-            Closures::default()
+            Some(Closures::default())
         }
     }
 }

@@ -34,9 +34,12 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     }
     let selection = parse(words)?;
     become_owner(config)?;
-    let (done, ended) = match ask::order(&config.state_dir, order, words)? {
-        Some(done) => (done, Ok(())),
-        None => by_the_files(config, order, &selection)?,
+    let (done, ended, running) = match ask::order(&config.state_dir, order, words)? {
+        Some(done) => (done, Ok(()), true),
+        None => {
+            let (done, ended) = by_the_files(config, order, &selection)?;
+            (done, ended, false)
+        }
     };
     let missed = missed(words, &selection, &done);
     if json {
@@ -44,7 +47,7 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     } else if done.is_empty() && missed.is_empty() {
         print(&format!("{}\n", nothing(order)))?;
     } else {
-        print(&done.iter().map(|done| line(order, done)).collect::<String>())?;
+        print(&done.iter().map(|done| line(order, done, running)).collect::<String>())?;
     }
     ended.map_err(faulty)?;
     verdict(order, &done, &missed)
@@ -84,12 +87,14 @@ fn missed<'a>(words: &'a [String], selection: &Selection, done: &[Done]) -> Vec<
     words.iter().zip(&selection.words).filter(|(_, word)| !matched(word)).map(|(word, _)| word).collect()
 }
 
-fn line(order: Order, done: &Done) -> String {
+/// What was done for one recipient; a server that does not run tries nobody now.
+fn line(order: Order, done: &Done, running: bool) -> String {
+    let when = if running { "now" } else { "when the server starts" };
     let what = match (&done.fault, order) {
         (Some(fault), _) => format!("nothing done: {}", printable(fault)),
-        (None, Order::Retry) => "tried again now".into(),
+        (None, Order::Retry) => format!("tried again {when}"),
         (None, Order::Hold) => "held until it is released".into(),
-        (None, Order::Release) => "released, and tried now".into(),
+        (None, Order::Release) => format!("released, and tried {when}"),
         (None, Order::Drop) => "dropped; nobody is told".into(),
         (None, Order::Bounce) => "given up; the sender finds a report in his mailbox".into(),
     };
@@ -153,6 +158,16 @@ mod tests {
         let found = [done("a@x.example", None), done("b@x.example", Some("in hand"))];
         assert_eq!(verdict(Order::Drop, &found, &[]).unwrap_err().exit, Exit::TempFail);
         assert!(verdict(Order::Drop, &found[..1], &[]).is_ok() && verdict(Order::Drop, &[], &[]).is_ok());
-        assert!(line(Order::Drop, &found[1]).contains("nothing done: in hand"));
+        assert!(line(Order::Drop, &found[1], true).contains("nothing done: in hand"));
+    }
+
+    #[test]
+    fn a_stopped_server_tries_nobody_now() {
+        let found = done("a@x.example", None);
+        assert!(line(Order::Retry, &found, true).ends_with(": tried again now\n"));
+        assert!(line(Order::Retry, &found, false).ends_with(": tried again when the server starts\n"));
+        assert!(
+            line(Order::Release, &found, false).ends_with(": released, and tried when the server starts\n")
+        );
     }
 }

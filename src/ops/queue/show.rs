@@ -25,7 +25,7 @@ const FIELDS: [&str; 5] = ["Subject", "From", "To", "Date", "Message-ID"];
 pub fn show(config: &Server, id: &str, json: bool) -> Result<(), Failure> {
     let (look, entry) = find(config, id)?;
     let now = jiff::Timestamp::now().as_second();
-    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now));
+    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now).unwrap_or_default());
     if json { print_json(&letter) } else { print(&letter.text(now)) }
 }
 
@@ -208,7 +208,12 @@ fn fields(look: &Look, entry: &Entry) -> Result<Vec<Field>, Failure> {
     let read = look.open_message(entry.id).map_err(faulty)?.take(HEADER).read_to_end(&mut head);
     read.map_err(|error| Failure::new(Exit::TempFail, format!("{}: reading its header: {error}", entry.id)))?;
     let header = split_lenient(&head);
-    let found = |name| header.first(name).map(|field| Field { name, text: words(&field.text()) });
+    let found = |name: &'static str| {
+        let field = header.first(name)?;
+        // An address is shown as it stands: decoded, a name could pass for one.
+        let text = if name == "Subject" { field.decoded() } else { field.text() };
+        Some(Field { name, text: words(&text) })
+    };
     Ok(FIELDS.into_iter().filter_map(found).collect())
 }
 

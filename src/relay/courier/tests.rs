@@ -117,8 +117,8 @@ fn commit(parts: &Parts, text: &[u8]) -> (EntryId, u64) {
 fn fate(trip: &Trip) -> String {
     match &trip.verdicts[0] {
         Verdict::Delivered { to, tls, .. } => format!("delivered to {to} ({tls})"),
-        Verdict::Failed(diagnosis) => format!("failed: {}", words::of(diagnosis)),
-        Verdict::Deferred(diagnosis) => format!("deferred: {}", words::of(diagnosis)),
+        Verdict::Failed(diagnosis) => format!("failed: {}", diagnosis.line()),
+        Verdict::Deferred(diagnosis) => format!("deferred: {}", diagnosis.line()),
     }
 }
 
