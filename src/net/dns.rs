@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod anchors;
+mod delegation;
 mod oracle;
 mod proofs;
 mod upstream;

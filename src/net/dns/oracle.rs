@@ -95,7 +95,7 @@ impl Oracle {
             let asked = current.clone();
             let page = self.page(&asked, kind).await?;
             while let Some((target, proof)) = page.cname(&current) {
-                secure &= is_secure(proof, kind, &current)?;
+                secure &= self.is_secure(proof, kind, &current).await?;
                 (current, hops) = (target, hops + 1);
                 if hops > HOPS {
                     return Err(DnsError(format!("{kind} of {}: more than {HOPS} CNAMEs", plain(&name))));
@@ -104,16 +104,31 @@ impl Oracle {
             let alias = (hops > 0).then(|| current.clone());
             let (records, proof) = page.records(&current, kind);
             if !records.is_empty() {
-                secure &= is_secure(proof, kind, &current)?;
+                secure &= self.is_secure(proof, kind, &current).await?;
                 return Ok(Said { answer: Answer::Records(records), secure, alias });
             }
             // What a message says that the end of its CNAMEs has not is asked there, where a proof of it is to be had.
             if current == asked {
-                secure &= is_secure(page.denial, kind, &current)?;
+                secure &= self.is_secure(page.denial, kind, &current).await?;
                 let nothing = page.code == ResponseCode::NXDomain;
                 let answer = if nothing { Answer::NoDomain } else { Answer::NoRecords };
                 return Ok(Said { answer, secure, alias });
             }
+        }
+    }
+
+    /// What is insecure may be so only below an insecure delegation.
+    async fn is_secure(&self, proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
+        let delegated = match (proof, self) {
+            (Proof::Secure, _) => return Ok(true),
+            (Proof::Insecure, Oracle::Ourselves(validator)) => validator.is_insecure(name).await,
+            (Proof::Insecure, Oracle::Servers(_) | Oracle::Nobody) => Ok(true),
+            (Proof::Bogus | Proof::Indeterminate, _) => Ok(false),
+        };
+        match delegated {
+            Ok(true) => Ok(false),
+            Ok(false) => Err(bogus(kind, name)),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
         }
     }
 
@@ -168,7 +183,7 @@ impl Page {
 
     fn checked(name: &Name, checked: Checked) -> Page {
         let (denial, code) = (proofs::denial(name, &checked), checked.message.response_code);
-        Page::new(proofs::answers(checked.message, denial), code, denial)
+        Page::new(proofs::answers(checked.message), code, denial)
     }
 
     fn cname(&self, name: &Name) -> Option<(Name, Proof)> {
@@ -186,14 +201,6 @@ impl Page {
         let found = || self.answers.iter().filter(wanted);
         let worst = found().map(|record| record.proof).min().unwrap_or_default();
         (found().map(|record| record.data.clone()).collect(), worst)
-    }
-}
-
-fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
-    match proof {
-        Proof::Secure => Ok(true),
-        Proof::Insecure => Ok(false),
-        Proof::Bogus | Proof::Indeterminate => Err(bogus(kind, name)),
     }
 }
 
