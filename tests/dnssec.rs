@@ -14,6 +14,8 @@ use pillarbox::mail::address::Domain;
 use pillarbox::net::dns::{Dns, DnsError, Known, Located, MailHosts};
 use pillarbox::policy::tls::Tlsa;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// `[dns]` as a server's configuration has it, through the configuration's own reader.
 fn dns(table: &str) -> Dns {
@@ -551,4 +553,30 @@ fn opt_out_leaves_unsigned_zones_insecure_and_signed_ones_secure() {
         ways.tlsa(&format!("mx.{zone}"), Ok((&[7], false)));
         ways.tlsa(&format!("nobody.{zone}"), Ok((&[], false)));
     }
+}
+
+#[test]
+fn a_zone_that_is_signed_many_times_over_does_not_keep_us_busy() {
+    // Each signature is a question for keys, each of these one for DS records, whose signatures ...
+    let names = ["one.test", "b.one.test", "c.b.one.test", "d.c.b.one.test", "e.d.c.b.one.test"];
+    let signed = Signed::start(&names.map(|zone| Zone::signed(zone, &good())));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let liar = meddler(signed.address(), move |answer| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        for record in answer.answers.clone() {
+            let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &record.data else { continue };
+            for n in 0..8 {
+                let mut signature = rrsig.sig().to_vec();
+                signature[n] ^= 1;
+                let rrsig = RRSIG::from_sig(rrsig.input().clone(), signature);
+                let data = RData::DNSSEC(DNSSECRData::RRSIG(rrsig));
+                answer.answers.insert(0, Record::from_rdata(record.name.clone(), record.ttl, data));
+            }
+        }
+        answer.answers.iter_mut().for_each(|record| record.ttl = 0);
+    });
+    let found = runtime().block_on(validating(&signed, liar).locate(&name("mx.e.d.c.b.one.test")));
+    let count = count.load(Ordering::Relaxed);
+    assert!(count < 2000, "{count} questions: {found:?}");
 }

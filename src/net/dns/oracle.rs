@@ -1,7 +1,7 @@
 //! What DNSSEC says of an answer, whoever checks it; CNAMEs are followed here, with all that vouches for them.
 
 use super::anchors::Anchors;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, frugal};
 use super::validator::{Checked, Validator};
 use super::{Answer, DnsError, TRY, proofs};
 use crate::config::{self, Dnssec};
@@ -20,6 +20,8 @@ const HOPS: usize = 8;
 const RECORDS: usize = 100;
 /// How long one question may take, with all that is asked to validate the answer.
 const PATIENCE: u32 = 6;
+/// How many others one question may cost, likewise; a few dozen are usual.
+const QUESTIONS: u32 = 500;
 
 /// Whoever vouches for answers.
 pub(super) enum Oracle {
@@ -83,7 +85,7 @@ impl Oracle {
         if is_special(&fqdn) {
             return Ok(Some(Said::nothing()));
         }
-        match tokio::time::timeout(PATIENCE * TRY, self.follow(fqdn, kind)).await {
+        match tokio::time::timeout(PATIENCE * TRY, frugal(QUESTIONS, self.follow(fqdn, kind))).await {
             Ok(said) => said.map(Some),
             Err(_) => Err(DnsError(format!("{kind} of {name}: no answer in time"))),
         }

@@ -8,6 +8,7 @@ use hickory_resolver::net::xfer::{DnsHandle, DnsResponseStream, FirstAnswer};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::op::{DnsRequest, DnsResponse, ResponseCode};
 use hickory_resolver::proto::rr::{LowerName, RecordType};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,17 @@ const ASKED: usize = 64;
 const KEPT: usize = 1024;
 /// The largest answer that is kept, in octets; no honest one is larger.
 const KEPT_SIZE: usize = 4096;
+
+tokio::task_local! {
+    static LEFT: Cell<u32>;
+}
+
+/// Lets `work` ask no more than `questions`, what is kept included; whatever it asks beyond that is an error. Each
+/// signature of an answer is a question for keys, whose own signatures are more questions: a hostile zone can make
+/// millions of one.
+pub(super) async fn frugal<T>(questions: u32, work: impl Future<Output = T>) -> T {
+    LEFT.scope(Cell::new(questions), work).await
+}
 
 /// The name servers, and what they said lately. Answers are kept as they came, so that they are checked anew each time.
 #[derive(Clone)]
@@ -84,6 +96,10 @@ impl DnsHandle for Upstream {
 
 impl Shared {
     async fn answer(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
+        let spent = |left: &Cell<u32>| left.replace(left.get().saturating_sub(1)) == 0;
+        if LEFT.try_with(spent).unwrap_or(false) {
+            return Err(NetError::Busy);
+        }
         let key = key(&request);
         if let Some(kept) = key.as_ref().and_then(|key| self.recall(key)) {
             return Ok(kept);
