@@ -38,6 +38,8 @@ pub(super) struct Said {
     pub(super) answer: Answer,
     /// Whether it and every CNAME on the way are secure.
     pub(super) secure: bool,
+    /// Whether what stands at the name itself is, a CNAME or the answer.
+    pub(super) own_secure: bool,
     /// Where CNAMEs led to, if there were any.
     pub(super) alias: Option<Name>,
 }
@@ -93,11 +95,15 @@ impl Oracle {
 
     async fn follow(&self, name: Name, kind: RecordType) -> Result<Said, DnsError> {
         let (mut current, mut secure, mut hops) = (name.clone(), true, 0);
+        let mut own = None;
         loop {
             let asked = current.clone();
             let page = self.page(&asked, kind).await?;
             while let Some((target, proof)) = page.cname(&current) {
                 secure &= self.is_secure(proof, kind, &current).await?;
+                if own.is_none() {
+                    own = Some(secure || self.is_secure_alias(&page, &current).await?);
+                }
                 (current, hops) = (target, hops + 1);
                 if hops > HOPS {
                     return Err(DnsError(format!("{kind} of {}: more than {HOPS} CNAMEs", plain(&name))));
@@ -107,14 +113,15 @@ impl Oracle {
             let (records, proof) = page.records(&current, kind);
             if !records.is_empty() {
                 secure &= self.is_secure(proof, kind, &current).await?;
-                return Ok(Said { answer: Answer::Records(records), secure, alias });
+                let own_secure = own.unwrap_or(secure);
+                return Ok(Said { answer: Answer::Records(records), secure, own_secure, alias });
             }
             // What a message says that the end of its CNAMEs has not is asked there, where a proof of it is to be had.
             if current == asked {
                 secure &= self.is_secure(page.denial, kind, &current).await?;
                 let nothing = page.code == ResponseCode::NXDomain;
                 let answer = if nothing { Answer::NoDomain } else { Answer::NoRecords };
-                return Ok(Said { answer, secure, alias });
+                return Ok(Said { answer, secure, own_secure: own.unwrap_or(secure), alias });
             }
         }
     }
@@ -132,6 +139,17 @@ impl Oracle {
             Ok(false) => Err(bogus(kind, name)),
             Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
         }
+    }
+
+    /// Whether an alias in an answer that is not secure is: the AD bit speaks for the worst of an answer, so the alias is
+    /// asked for by itself (RFC 7672 section 2.2.2). Not where it follows from a DNAME: there unbound fails.
+    async fn is_secure_alias(&self, page: &Page, name: &Name) -> Result<bool, DnsError> {
+        let dname = page.answers.iter().any(|record| record.record_type() == RecordType::DNAME);
+        if dname || !matches!(self, Oracle::Servers(_)) {
+            return Ok(false);
+        }
+        let page = self.page(name, RecordType::CNAME).await?;
+        Ok(page.cname(name).is_some_and(|(_, proof)| proof == Proof::Secure))
     }
 
     async fn page(&self, name: &Name, kind: RecordType) -> Result<Page, DnsError> {
@@ -164,7 +182,7 @@ impl Oracle {
 
 impl Said {
     fn nothing() -> Said {
-        Said { answer: Answer::NoDomain, secure: false, alias: None }
+        Said { answer: Answer::NoDomain, secure: false, own_secure: false, alias: None }
     }
 }
 
