@@ -594,3 +594,15 @@ fn a_zone_that_is_signed_many_times_over_does_not_keep_us_busy() {
     let count = count.load(Ordering::Relaxed);
     assert!(count < 2000, "{count} questions: {found:?}");
 }
+
+#[test]
+fn what_could_not_be_asked_for_is_not_called_bogus() {
+    let signed = Signed::start(&[Zone::signed("one.test", &good())]);
+    // Too long for a datagram, and there is nobody at the port of TCP.
+    let liar = meddler(signed.address(), |answer| {
+        answer.metadata.truncation = is_about(answer, "one.test", RecordType::DNSKEY);
+    });
+    let error = runtime().block_on(validating(&signed, liar).tlsa(&name("mx.one.test"), 25)).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("DNSKEY of one.test.: ") && !error.contains("bogus"), "{error}");
+}

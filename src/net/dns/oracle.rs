@@ -88,7 +88,10 @@ impl Oracle {
             return Ok(Some(Said::nothing()));
         }
         match tokio::time::timeout(PATIENCE * TRY, frugal(QUESTIONS, self.follow(fqdn, kind))).await {
-            Ok(said) => said.map(Some),
+            Ok((Err(_), Some(fault))) => {
+                Err(DnsError(format!("{kind} of {name}: it cannot be found out: {fault}")))
+            }
+            Ok((said, _)) => said.map(Some),
             Err(_) => Err(DnsError(format!("{kind} of {name}: no answer in time"))),
         }
     }
