@@ -270,9 +270,23 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
     let (right, wrong) = (told.tlsa(3, 1, 1), wrong());
     let bogus: &[&str] = &["DNSSEC", "bogus", "delv"];
     // Each: domain, its first server, what becomes of the letter there.
-    let servers: Vec<Mx> = (0..13).map(|_| server()).collect();
-    let [dead, both, sound, tlsa_bogus, mx_bogus, a_bogus, plain, far, near, chased, own, three, ignored] =
-        &servers[..]
+    let servers: Vec<Mx> = (0..14).map(|_| server()).collect();
+    let [
+        dead,
+        both,
+        sound,
+        tlsa_bogus,
+        mx_bogus,
+        a_bogus,
+        plain,
+        far,
+        near,
+        chased,
+        own,
+        three,
+        ignored,
+        out,
+    ] = &servers[..]
     else {
         unreachable!()
     };
@@ -294,6 +308,8 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
         &tlsa("alias.own", &right),
         "ignored MX 10 mx.ignored\n",
         &place("mx.ignored", ignored, None),
+        "out MX 10 alias.out\nalias.out CNAME out.far-host.test.\n",
+        &tlsa("alias.out", &right),
     ]
     .concat();
     let zones = [
@@ -309,7 +325,7 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
         Zone::unsigned("plain.test", &format!("@ MX 10 mx\n{}", place("mx", plain, Some(&wrong)))),
         Zone::unsigned("near.test", "@ MX 10 mx.near.good.test.\n"),
         Zone::signed("far.test", "@ MX 10 mx.far-host.test.\n"),
-        Zone::unsigned("far-host.test", &place("mx", far, Some(&wrong))),
+        Zone::unsigned("far-host.test", &(place("mx", far, Some(&wrong)) + &place("out", out, Some(&wrong)))),
     ];
     let off = "[relay.domains.\"ignored.good.test\"]\ntls = \"off\"\n";
     let world = World::start(&zones, &relay(&pki, off), |signed| {
@@ -355,6 +371,13 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
             "own.good.test",
             own,
             "alias.own.good.test",
+            Private("DANE 3 1 1"),
+        ),
+        (
+            "records at a secure alias of a host that is not",
+            "out.good.test",
+            out,
+            "alias.out.good.test",
             Private("DANE 3 1 1"),
         ),
     ];

@@ -50,7 +50,9 @@ impl<'a> Approach<'a> {
     ) -> Result<Approach<'a>, String> {
         let say = |why: String| format!("{host}: {why}");
         let located = match host {
-            Host::Literal(ip) => Located { addresses: vec![*ip], secure: false, alias: None },
+            Host::Literal(ip) => {
+                Located { addresses: vec![*ip], secure: false, own_secure: false, alias: None }
+            }
             Host::Domain(name) => parts.dns.locate(name).await.map_err(|error| say(error.to_string()))?,
         };
         let (base, dane) = dane(parts, plan, host, &located).await.map_err(say)?;
@@ -179,7 +181,8 @@ fn names(host: &Host, base: Option<&Domain>) -> Vec<String> {
 }
 
 /// What DNSSEC says of the host's TLSA records, and at which name they stand. They are asked for only where the way to
-/// the host is secure (RFC 7672 section 2.2): first those of the name that secure aliases lead to, then its own. An error
+/// the host is secure (RFC 7672 section 2.2): first those of the name that secure aliases lead to, then its own, which
+/// count even where an alias leads to what is not secure. An error
 /// is no answer: whoever can suppress one must not get the letter by that.
 async fn dane<'a>(
     parts: &Parts,
@@ -188,7 +191,7 @@ async fn dane<'a>(
     located: &'a Located,
 ) -> Result<(Option<&'a Domain>, Dane), String> {
     let Host::Domain(name) = host else { return Ok((None, Dane::Absent)) };
-    if !plan.secure || !located.secure || plan.level == TlsLevel::Off {
+    if !plan.secure || !located.own_secure || plan.level == TlsLevel::Off {
         return Ok((None, Dane::Absent));
     }
     for name in located.alias.iter().chain([name]) {
