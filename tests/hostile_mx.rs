@@ -330,7 +330,7 @@ fn whoever_goes_at_any_stage_gets_the_letter_later() {
             peer.until(stage)?;
             peer.half_close()
         }));
-        cases.push(case(&name("resets"), Later("(os error 104)"), move |peer| {
+        cases.push(case(&name("resets"), Later("Connection reset by peer"), move |peer| {
             peer.until(stage)?;
             peer.reset()
         }));

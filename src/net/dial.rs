@@ -1,6 +1,7 @@
 //! TCP connections to strangers' servers: from the address that is configured, and only to where a stranger can be.
 
 use super::public::is_public;
+use crate::error::plainly;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -20,7 +21,7 @@ pub async fn dial(
     }
     match tokio::time::timeout(patience, connect(peer, source)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("no connection: {error}")),
+        Ok(Err(error)) => Err(format!("no connection: {}", plainly(&error))),
         Err(_) => Err(format!("no connection within {} seconds", patience.as_secs())),
     }
 }

@@ -1,6 +1,7 @@
 //! Reading and writing for the machine, each with its time.
 
 use super::line::Line;
+use crate::error::plainly;
 use crate::smtp::client::{Client, Step};
 use crate::smtp::data::Stuffer;
 use crate::smtp::reply::printable;
@@ -225,7 +226,7 @@ const CLOSED: &str = "the server closed the connection";
 const SLOW: &str = "the server was too slow over all";
 
 fn broken(error: &io::Error) -> String {
-    format!("the connection broke ({error})")
+    format!("the connection broke ({})", plainly(error))
 }
 
 pub(super) fn unreadable(error: &io::Error) -> String {
