@@ -34,6 +34,11 @@ impl Strace {
         Strace::attach_to(pid, call, &format!("error={error}:when={n}"), Some(on), None)
     }
 
+    /// Lets every call of `call` that touches the file `on` fail with `error`.
+    pub fn fail_file(pid: u32, call: &str, error: &str, on: &Path) -> Strace {
+        Strace::attach_to(pid, call, &format!("error={error}"), Some(on), None)
+    }
+
     /// Writes the calls `calls` (a comma between them) of the process down in `file`, with the names of its files.
     pub fn record(pid: u32, calls: &str, file: &Path) -> Strace {
         Strace::attach(pid, calls, "", Some(file))
