@@ -196,7 +196,7 @@ fn at_each(calls: &[(&str, usize)], relay: &str, to: &[&str], judge: impl Fn(&Po
                 (settled || !post.server.is_alive()).then_some(())
             });
             drop(strace);
-            if !post.server.is_alive() {
+            if !post.is_alive() {
                 killed += 1;
                 assert_eq!(post.server.wait().signal(), Some(9), "{subject}");
                 post = post.again();

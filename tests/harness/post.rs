@@ -5,7 +5,7 @@ use super::sink::Sink;
 use super::wire::Wire;
 use super::{Dns, PATIENCE, Plan, Server, eventually};
 use serde_json::Value;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
@@ -108,6 +108,22 @@ impl Post {
     pub fn says(&self, words: &str, times: usize) {
         let said = || (self.server.log().matches(words).count() >= times).then_some(());
         eventually(&format!("{words:?} in the log, {times} times"), said);
+    }
+
+    /// Waits until it is certain whether the server lives: one that is being killed still does for a moment, and answers
+    /// nobody.
+    #[track_caller]
+    pub fn is_alive(&mut self) -> bool {
+        eventually("an answer of the server, or its end", || {
+            let answers = TcpStream::connect(self.server.mx()).and_then(|mut stream| {
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.read(&mut [0])
+            });
+            match self.server.is_alive() {
+                true => answers.is_ok_and(|count| count > 0).then_some(true),
+                false => Some(false),
+            }
+        })
     }
 
     /// `queue retry` of all that waits.
