@@ -66,20 +66,21 @@ impl Courier {
 }
 
 /// Carries one letter to the destination: by the courier that is there, else by a new one, to one host after another
-/// until one decides.
+/// until one decides. None: the server stops, and nobody was asked.
 pub(super) async fn carry(
     parts: &Parts,
     plan: &Plan,
     letter: &EntryId,
     request: Request,
     courier: Option<Courier>,
-) -> Trip {
-    let mut errand = Errand { parts, letter, request, left: ADDRESSES, found: Findings::default() };
+) -> Option<Trip> {
+    let mut errand =
+        Errand { parts, letter, request, left: ADDRESSES, halted: false, found: Findings::default() };
     let mut asked = None;
     if let Some(courier) = courier {
         asked = Some(courier.ip);
         match errand.visit(courier).await {
-            Visit::Over(trip) => return *trip,
+            Visit::Over(trip) => return Some(*trip),
             Visit::PutOff => {}
             // A connection that died while nobody used it says nothing about its server.
             Visit::Lost(_) => asked = None,
@@ -87,10 +88,14 @@ pub(super) async fn carry(
     }
     for host in plan.hosts() {
         if let Some(trip) = errand.try_host(plan, host, asked).await {
-            return trip;
+            return Some(trip);
+        }
+        if errand.halted {
+            break;
         }
     }
-    errand.give_in()
+    let asked = !errand.halted || errand.found.put_off.is_some();
+    asked.then(|| errand.give_in())
 }
 
 /// One letter on its way.
@@ -100,6 +105,8 @@ struct Errand<'a> {
     request: Request,
     /// Addresses that may still be tried.
     left: usize,
+    /// Whether it turned back because the server stops.
+    halted: bool,
     found: Findings,
 }
 
@@ -134,7 +141,7 @@ impl Errand<'_> {
             self.found.hope = true;
             return None;
         }
-        let approach = match Approach::find(self.parts, plan, host).await {
+        let approach = match self.unless_halted(Approach::find(self.parts, plan, host)).await? {
             Ok(approach) => approach,
             Err(why) => {
                 self.found.close(why);
@@ -147,7 +154,7 @@ impl Errand<'_> {
                 break;
             }
             self.left -= 1;
-            match approach.open(ip).await {
+            match self.unless_halted(approach.open(ip)).await? {
                 Ok(courier) => match self.visit(courier).await {
                     Visit::Over(trip) => return Some(*trip),
                     Visit::PutOff => {}
@@ -160,6 +167,18 @@ impl Errand<'_> {
             }
         }
         None
+    }
+
+    /// What comes before a transaction: nothing is lost with it.
+    async fn unless_halted<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.parts.halt.called() => {
+                self.halted = true;
+                None
+            }
+            done = work => Some(done),
+        }
     }
 
     /// One transaction with one server.

@@ -24,6 +24,7 @@ mod conclude;
 mod courier;
 mod desk;
 mod fresh;
+mod halt;
 mod hand;
 mod local;
 mod look;
@@ -41,8 +42,9 @@ mod verdict;
 pub mod waiting;
 
 pub use fresh::Fresh;
+pub use halt::Halt;
 
-/// How long deliveries in hand may take when the server stops.
+/// How long transactions in hand may take when the server stops.
 const GRACE: Duration = Duration::from_secs(30);
 
 /// What the relay works with. Cheap to clone.
@@ -66,6 +68,8 @@ pub struct Parts {
     pub hostname: Arc<str>,
     /// What was committed since the relay looked.
     pub fresh: Arc<Fresh>,
+    /// Whether the relay is being stopped.
+    pub halt: Arc<Halt>,
 }
 
 /// The relay, with what earlier runs left.
@@ -91,7 +95,7 @@ impl Relay {
     }
 }
 
-/// Carries the queue until `stopped` is true; then finishes what is in hand, for 30 seconds at most.
+/// Carries the queue until `stopped` is true; then finishes the transactions in hand, for 30 seconds at most.
 pub async fn run(relay: Relay, mut stopped: watch::Receiver<bool>) {
     let Relay { mut desk, control: _control, mut messages } = relay;
     let fresh = desk.fresh();

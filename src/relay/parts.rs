@@ -52,6 +52,7 @@ impl Parts {
             config: config.relay.clone(),
             hostname: name.as_str().into(),
             fresh: Arc::default(),
+            halt: Arc::default(),
         })
     }
 }

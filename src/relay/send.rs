@@ -62,7 +62,11 @@ pub(super) async fn send(parts: Parts, hand: Arc<Hand>, mission: Mission, mut ti
         }
     };
     let attempts = attempts(&hand, &busy);
-    let carried = mission.carry_out(&parts, &hand, request, attempts).await;
+    let Some(carried) = mission.carry_out(&parts, &hand, request, attempts).await else {
+        drop(busy);
+        ticket.carried(None, Contact::None);
+        return hand.settle(&parts, false, move |outlook| ticket.over(outlook)).await;
+    };
     ticket.carried(carried.courier, carried.contact);
     let (applying, here) = (parts.clone(), Arc::clone(&hand));
     let busy = blocking(move || {
@@ -88,23 +92,25 @@ impl Mission {
         }
     }
 
-    /// `attempts` is how often the letter was tried before: after a restart the lane does not know.
-    async fn carry_out(self, parts: &Parts, hand: &Hand, request: Request, attempts: u32) -> Carried {
+    /// `attempts` is how often the letter was tried before: after a restart the lane does not know. None: the server stops,
+    /// and nobody was asked.
+    async fn carry_out(self, parts: &Parts, hand: &Hand, request: Request, attempts: u32) -> Option<Carried> {
         let count = request.envelope.recipients.len();
         let (plan, courier, failures) = match self {
             Mission::Carry { plan, courier, failures } => (plan, courier, failures),
             Mission::Never(diagnosis) => {
-                return Carried::nowhere(vec![Verdict::Failed(diagnosis); count], None);
+                return Some(Carried::nowhere(vec![Verdict::Failed(diagnosis); count], None));
             }
             Mission::Later { reason, until } => {
-                return Carried::nowhere(vec![Verdict::later(reason, None); count], Some(until));
+                return Some(Carried::nowhere(vec![Verdict::later(reason, None); count], Some(until)));
             }
         };
         let (parts, id) = (parts.clone(), hand.id);
         let work = async move { courier::carry(&parts, &plan, &id, request, courier.map(|it| *it)).await };
         let Some(trip) = isolated(work).await else {
-            return Carried { verdicts: None, courier: None, contact: Contact::None, until: None };
+            return Some(Carried { verdicts: None, courier: None, contact: Contact::None, until: None });
         };
+        let trip = trip?;
         let until =
             || unix_time().saturating_add(retry::wait(failures.max(attempts).saturating_add(1), dice()));
         let (contact, until) = match trip.unreachable {
@@ -114,7 +120,7 @@ impl Mission {
             }
             None => (Contact::Reached, None),
         };
-        Carried { verdicts: Some(trip.verdicts), courier: trip.courier.map(Box::new), contact, until }
+        Some(Carried { verdicts: Some(trip.verdicts), courier: trip.courier.map(Box::new), contact, until })
     }
 }
 

@@ -13,6 +13,7 @@ pub mod odd;
 pub mod peers;
 pub mod pki;
 pub mod policies;
+pub mod post;
 pub mod signed;
 pub mod sink;
 pub mod ssh;
@@ -292,6 +293,12 @@ impl Server {
     pub fn again(mut self) -> Server {
         self.kill();
         Server::start_in(self.root.clone(), self.wrapper.clone())
+    }
+
+    /// The same under another command, as [`Plan::under`] has it.
+    pub fn again_under(mut self, wrapper: &[&str]) -> Server {
+        self.wrapper = wrapper.iter().map(|word| word.to_string()).collect();
+        self.again()
     }
 
     /// Runs another pillarbox command with this server's configuration.

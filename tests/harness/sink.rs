@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
-/// Listens on 127.0.0.1. Recipients that begin with `later` are put off (450).
+/// Listens on 127.0.0.1. Recipients that begin with `later` are put off (450), with `never` refused (550).
 pub struct Sink {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -22,7 +22,14 @@ struct State {
     hold: Option<&'static str>,
     away: bool,
     held: usize,
-    letters: Vec<String>,
+    letters: Vec<Taken>,
+}
+
+/// A letter that was taken.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    pub to: Vec<String>,
+    pub text: String,
 }
 
 impl Sink {
@@ -63,7 +70,12 @@ impl Sink {
 
     /// How many letters with this in them it has taken.
     pub fn count(&self, text: &str) -> usize {
-        self.shared.state.lock().unwrap().letters.iter().filter(|letter| letter.contains(text)).count()
+        self.shared.state.lock().unwrap().letters.iter().filter(|letter| letter.text.contains(text)).count()
+    }
+
+    /// The letters that it has taken.
+    pub fn letters(&self) -> Vec<Taken> {
+        self.shared.state.lock().unwrap().letters.clone()
     }
 }
 
@@ -86,13 +98,19 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut say = |text: &str| stream.write_all(format!("{text}\r\n").as_bytes()).ok();
     shared.pass("greeting");
     say("220 mx.there.example ESMTP")?;
-    let mut line = String::new();
+    let (mut line, mut to) = (String::new(), Vec::new());
     while lines.read_line(&mut line).ok()? > 0 {
         let word = line.split([' ', '\r']).next().unwrap_or_default().to_ascii_uppercase();
         shared.pass(&word);
         match word.as_str() {
             "EHLO" => say("250-mx.there.example\r\n250 ENHANCEDSTATUSCODES")?,
             "RCPT" if line.contains("<later") => say("450 4.2.1 later")?,
+            "RCPT" if line.contains("<never") => say("550 5.1.1 never")?,
+            "RCPT" => {
+                to.push(line.split(['<', '>']).nth(1).unwrap_or_default().to_owned());
+                say("250 2.1.5 ok")?;
+            }
+            "DATA" if to.is_empty() => say("554 5.5.1 nobody")?,
             "DATA" => {
                 say("354 go on")?;
                 let mut letter = Vec::new();
@@ -101,11 +119,17 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> Option<()> {
                         return None;
                     }
                 }
-                shared.state.lock().unwrap().letters.push(String::from_utf8_lossy(&letter).into_owned());
+                let text = String::from_utf8_lossy(&letter).into_owned();
+                let taken = Taken { to: std::mem::take(&mut to), text };
+                shared.state.lock().unwrap().letters.push(taken);
                 shared.pass(".");
                 say("250 2.0.0 taken")?;
             }
             "QUIT" => return say("221 2.0.0 bye"),
+            "MAIL" | "RSET" => {
+                to.clear();
+                say("250 2.0.0 ok")?;
+            }
             _ => say("250 2.0.0 ok")?,
         }
         line.clear();

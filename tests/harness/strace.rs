@@ -7,6 +7,11 @@ use super::eventually;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long strace may take to let go. One that is told to while its process is being killed may wait for ever; when it is
+/// killed the kernel lets go for it.
+const LETTING_GO: Duration = Duration::from_secs(3);
 
 /// A hold on a process; let go when it is dropped.
 pub struct Strace {
@@ -32,6 +37,11 @@ impl Strace {
     /// `fail_at`, of the calls that touch the file `on`.
     pub fn fail_at_file(pid: u32, call: &str, error: &str, on: &Path, n: usize) -> Strace {
         Strace::attach_to(pid, call, &format!("error={error}:when={n}"), Some(on), None)
+    }
+
+    /// Lets every call of `call` that touches the file `on` fail with `error`.
+    pub fn fail_file(pid: u32, call: &str, error: &str, on: &Path) -> Strace {
+        Strace::attach_to(pid, call, &format!("error={error}"), Some(on), None)
     }
 
     /// Writes the calls `calls` (a comma between them) of the process down in `file`, with the names of its files.
@@ -91,6 +101,14 @@ impl Drop for Strace {
         let pid = rustix::process::Pid::from_raw(self.child.id().cast_signed()).unwrap();
         // It lets go of the process first. One that traced what is dead has ended by itself.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        let deadline = Instant::now() + LETTING_GO;
+        while Instant::now() < deadline {
+            if let Ok(Some(_)) = self.child.try_wait() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }

@@ -57,6 +57,7 @@ impl Scene {
             config,
             hostname: "mx.our.test".into(),
             fresh: Arc::default(),
+            halt: Arc::default(),
         };
         let (letter, size) = commit(&parts, text);
         Scene { parts, letter, size, dir }
@@ -86,7 +87,7 @@ impl Scene {
             eight_bit: false,
             all_or_none: false,
         };
-        let trip = carry(&self.parts, &plan, &self.letter, request, courier).await;
+        let trip = carry(&self.parts, &plan, &self.letter, request, courier).await.unwrap();
         assert_eq!(trip.verdicts.len(), 2);
         trip
     }

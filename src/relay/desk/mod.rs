@@ -264,8 +264,9 @@ impl Desk {
         self.to_look.push_back((id, false));
     }
 
-    /// Waits for what is in hand; nothing new is started.
+    /// Waits for the transactions in hand; who has not begun one turns back, and nothing new is started.
     pub(super) async fn drain(&mut self) {
+        self.parts.halt.call();
         self.jobs.abandon();
         for courier in self.board.dismiss() {
             self.farewells.spawn(courier.dismiss());

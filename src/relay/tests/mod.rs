@@ -63,6 +63,7 @@ impl House {
             config,
             hostname: "mx.our.test".into(),
             fresh: Arc::default(),
+            halt: Arc::default(),
         };
         House { dir, _authority: authority, stranger, parts, stop: watch::Sender::new(false) }
     }
