@@ -35,7 +35,7 @@ impl Table {
     }
 
     fn answer(&mut self) {
-        while let Some(host) = self.board.next_question() {
+        while let Some(host) = self.board.next_question(self.now) {
             let lane = host.to_string().into();
             assert!(self.board.answered(&host, Answer::Way(lane, 7), |_, _| true, self.now).is_none());
         }
@@ -223,7 +223,7 @@ fn destinations_with_the_same_servers_share_a_lane() {
     for (n, host) in ["a.test", "b.test", "c.test"].iter().enumerate() {
         let name = table.board.name(&Host::parse(host).unwrap());
         table.board.add(id(n), &name, false, table.now);
-        let host = table.board.next_question().unwrap();
+        let host = table.board.next_question(table.now).unwrap();
         table.board.answered(&host, Answer::Way("mx.test".into(), 7), |_, _| true, table.now);
     }
     let starts = table.start_all();
@@ -242,11 +242,11 @@ fn a_destination_that_cannot_be_looked_up_is_asked_for_again_later() {
     table.board.add(id(0), &name, false, table.now);
     table.board.add(id(1), &name, false, table.now);
     let later = |until| Answer::Later { reason: "no DNS".into(), until };
-    let host = table.board.next_question().unwrap();
-    assert!(table.board.next_question().is_none(), "one question about one destination");
+    let host = table.board.next_question(table.now).unwrap();
+    assert!(table.board.next_question(table.now).is_none(), "one question about one destination");
     let told = table.board.answered(&host, later(table.now.unix + 300), |_, _| true, table.now);
     assert_eq!(told, Some(id(0)), "one letter says why");
-    assert!(table.board.next_question().is_none());
+    assert!(table.board.next_question(table.now).is_none());
     table.pass(300);
     assert_eq!(table.start().unwrap().id, id(1));
 }
@@ -260,7 +260,7 @@ fn the_way_is_asked_for_anew_after_a_while_and_may_lead_elsewhere() {
     table.pass(300);
     let name = table.board.name(&first.host);
     table.board.add(id(1), &name, false, table.now);
-    let host = table.board.next_question().unwrap();
+    let host = table.board.next_question(table.now).unwrap();
     table.board.answered(&host, Answer::Way("new".into(), 8), |_, _| true, table.now);
     let second = table.start().unwrap();
     assert_eq!((&*second.lane, second.way), ("new", 8));

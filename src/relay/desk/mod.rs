@@ -177,7 +177,7 @@ impl Desk {
             self.start_journey(start);
         }
         // Who was about to set out may have found that the way must be asked for anew.
-        while let Some(host) = self.board.next_question() {
+        while let Some(host) = self.board.next_question(now) {
             self.start_question(host);
         }
         while let Some(work) = self.jobs.next(&mut self.ledger, &self.parts, &self.to_us) {
