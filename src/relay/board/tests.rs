@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod fresh;
+
 type TestBoard = Board<u32, &'static str>;
 
 fn id(number: usize) -> EntryId {
@@ -61,6 +63,12 @@ impl Table {
     fn unreachable(&self, wait: i64) -> Contact {
         Contact::Unreachable { reason: "dead".into(), until: self.now.unix + wait }
     }
+}
+
+fn add(table: &mut Table, host: &str, number: usize, fresh: bool) -> Arc<Host> {
+    let name = table.board.name(&Host::parse(host).unwrap());
+    table.board.add(id(number), &name, fresh, table.now);
+    name
 }
 
 #[test]
@@ -314,4 +322,24 @@ fn what_is_not_needed_is_forgotten() {
     table.board.sweep(table.now);
     assert!(table.board.domains.is_empty() && table.board.lanes.is_empty());
     assert!(table.board.is_quiet());
+}
+
+#[test]
+fn what_a_clock_closed_that_was_ahead_opens_when_it_is_set_back() {
+    let mut table = Table::new();
+    table.wait("dead.test", 0..2, false);
+    let start = table.start().unwrap();
+    let contact = table.unreachable(300);
+    table.over(&start, contact, None);
+    add(&mut table, "lost.test", 5, false);
+    add(&mut table, "lost.test", 6, false);
+    let host = table.board.next_question(table.now).unwrap();
+    let later = Answer::Later { reason: "no DNS".into(), until: table.now.unix + 300 };
+    assert_eq!(table.board.answered(&host, later, |_, _| true, table.now), Some(id(5)));
+    assert!(table.start().is_none());
+    table.now.unix -= 86400;
+    table.board.wake(table.now);
+    let mut open: Vec<EntryId> = table.start_all().iter().map(|start| start.id).collect();
+    open.sort_unstable();
+    assert_eq!(open, [1, 6].map(id));
 }
