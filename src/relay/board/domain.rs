@@ -110,10 +110,9 @@ impl<W> Domain<W> {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_forgettable(&self, now: Now) -> bool {
-        let old = |trouble: &Trouble| trouble.is_over(now.unix.saturating_sub(crate::policy::retry::LONGEST));
         let way_is_old = self.known.as_ref().is_none_or(|known| known.until <= now.instant);
         let stands = self.asks.is_anywhere() || self.listed.is_anywhere();
         let unused = self.waiting() == 0 && !self.asked && !stands;
-        unused && way_is_old && self.trouble.as_ref().is_none_or(old)
+        unused && way_is_old && self.trouble.as_ref().is_none_or(|trouble| trouble.is_past(now.unix))
     }
 }

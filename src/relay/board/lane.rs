@@ -40,7 +40,12 @@ impl Trouble {
     }
 
     pub(super) fn is_over(&self, now: i64) -> bool {
-        self.until <= now
+        retry::has_come(self.until, now)
+    }
+
+    /// Whether it says nothing about today any more.
+    pub(super) fn is_past(&self, now: i64) -> bool {
+        self.until <= now.saturating_sub(retry::LONGEST)
     }
 
     /// A letter has just come: its sender waits, and the servers may be back. That counts where they have been left
@@ -189,11 +194,10 @@ impl<C> Lane<C> {
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_forgettable(&self, now: i64) -> bool {
-        let old = |trouble: &Trouble| trouble.is_over(now.saturating_sub(retry::LONGEST));
         self.active == 0
             && self.unrecorded == 0
             && self.idle.is_empty()
             && self.domains.is_empty()
-            && self.trouble.as_ref().is_none_or(old)
+            && self.trouble.as_ref().is_none_or(|trouble| trouble.is_past(now))
     }
 }

@@ -11,6 +11,7 @@ mod tests;
 mod turns;
 
 use crate::mail::address::Host;
+use crate::policy::retry;
 use crate::queue::EntryId;
 use domain::{Domain, Known};
 pub(super) use lane::Trouble;
@@ -275,10 +276,8 @@ impl<W: Clone, C> Board<W, C> {
     /// Opens what may be tried again; gives couriers back that waited for long enough.
     pub(super) fn wake(&mut self, now: Now) -> Vec<C> {
         self.turns.wake(now.instant);
-        while let Some(entry) = self.openings.first_entry()
-            && *entry.key() <= now.unix
-        {
-            for opening in entry.remove() {
+        while let Some(at) = self.next_opening(now.unix) {
+            for opening in self.openings.remove(&at).unwrap_or_default() {
                 match opening {
                     Opening::Lane(key) => self.list(&key, now.unix),
                     Opening::Domain(host) => self.go_on(&host, now),
@@ -297,6 +296,12 @@ impl<W: Clone, C> Board<W, C> {
             }
         }
         dismissed
+    }
+
+    /// The last one is the first to come where the clock was set back.
+    fn next_opening(&self, now: i64) -> Option<i64> {
+        let mut times = self.openings.keys();
+        [times.next(), times.next_back()].into_iter().flatten().copied().find(|at| retry::has_come(*at, now))
     }
 
     /// How long nothing happens here by itself.
