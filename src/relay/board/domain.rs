@@ -35,8 +35,9 @@ pub(super) struct Domain<W> {
     pub(super) asks: Stand,
     /// Whether it is being asked about.
     pub(super) asked: bool,
-    /// Where it stands in a lane.
-    pub(super) listed: Stand,
+    /// The lane that it stands in, and where.
+    lane: Option<Arc<str>>,
+    listed: Stand,
 }
 
 impl<W> Default for Domain<W> {
@@ -48,6 +49,7 @@ impl<W> Default for Domain<W> {
             plea: Plea::None,
             asks: Stand::default(),
             asked: false,
+            lane: None,
             listed: Stand::default(),
         }
     }
@@ -84,6 +86,23 @@ impl<W> Domain<W> {
     /// Whether nothing keeps its letters from being looked after.
     pub(super) fn is_open(&self, now: Now) -> bool {
         self.trouble.as_ref().is_none_or(|trouble| trouble.is_over(now.unix))
+    }
+
+    /// Takes a place in a lane, if it has none there yet. Those in another one are void.
+    pub(super) fn enter(&mut self, lane: &Arc<str>, fresh: bool) -> bool {
+        if self.lane.as_ref() != Some(lane) {
+            (self.lane, self.listed) = (Some(Arc::clone(lane)), Stand::default());
+        }
+        self.listed.enter(fresh)
+    }
+
+    /// Gives a place in a lane up, unless it is void.
+    pub(super) fn leave(&mut self, lane: &Arc<str>, fresh: bool) -> bool {
+        let its = self.lane.as_ref() == Some(lane);
+        if its {
+            self.listed.leave(fresh);
+        }
+        its
     }
 
     /// The way, whether or not it is still good.

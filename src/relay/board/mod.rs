@@ -193,8 +193,13 @@ impl<W: Clone, C> Board<W, C> {
                 continue;
             }
             let Some((host, fresh)) = lane.domains.pop() else { continue };
-            let Some(domain) = self.domains.get_mut(&host) else { continue };
-            domain.listed.leave(fresh);
+            let Some(domain) =
+                self.domains.get_mut(&host).and_then(|domain| domain.leave(&key, fresh).then_some(domain))
+            else {
+                // It goes another way by now.
+                self.list(&key, now.unix);
+                continue;
+            };
             let way = domain.way(now).filter(|known| known.lane == key).map(|known| known.way.clone());
             let next = way.and_then(|way| Some((domain.pop(|id| waits(id, &host))?, way)));
             let started = next.map(|(id, way)| self.start(&key, id, &host, way, now));
@@ -357,7 +362,7 @@ impl<W: Clone, C> Board<W, C> {
         let Some(key) = domain.way(now).map(|known| Arc::clone(&known.lane)) else { return };
         let lane = self.lanes.entry(Arc::clone(&key)).or_default();
         lane.hear(std::mem::take(&mut domain.plea), now.unix);
-        if domain.listed.enter(fresh) {
+        if domain.enter(&key, fresh) {
             lane.domains.push(Arc::clone(host), fresh);
         }
         self.list(&key, now.unix);

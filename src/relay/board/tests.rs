@@ -343,3 +343,31 @@ fn what_a_clock_closed_that_was_ahead_opens_when_it_is_set_back() {
     open.sort_unstable();
     assert_eq!(open, [1, 6].map(id));
 }
+
+#[test]
+fn a_destination_that_has_moved_does_not_wait_for_its_old_lane() {
+    for by_hand in [false, true] {
+        let mut table = Table::new();
+        let name = table.wait("a.test", 0..3, false);
+        let start = table.start().unwrap();
+        let contact = table.unreachable(4 * 3600);
+        table.over(&start, contact, None);
+        table.wait("b.test", 20..21, false);
+        if by_hand {
+            table.board.pardon(&name, table.now);
+        } else {
+            table.pass(300);
+            add(&mut table, "a.test", 10, false);
+        }
+        let host = table.board.next_question(table.now).unwrap();
+        table.board.answered(&host, Answer::Way("new".into(), 8), |_, _| true, table.now);
+        let lanes: Vec<String> = table.start_all().iter().map(|start| start.lane.to_string()).collect();
+        assert_eq!(lanes.iter().filter(|lane| *lane == "new").count(), 2, "{lanes:?}");
+        // The old lane serves whoever still goes there.
+        add(&mut table, "c.test", 30, false);
+        let host = table.board.next_question(table.now).unwrap();
+        table.board.answered(&host, Answer::Way("a.test".into(), 7), |_, _| true, table.now);
+        table.pass(4 * 3600);
+        assert!(table.start_all().iter().any(|start| start.id == id(30)));
+    }
+}
