@@ -70,6 +70,7 @@ fn at_submission<'a>(
     let session = submission::Session {
         sender: Address::parse("me@here.example").unwrap(),
         owner: id,
+        mailbox: id,
         recipients: vec![Address::parse("you@there.example").unwrap()],
         channel: Channel::Loopback,
         hostname: "mx.here.example".into(),

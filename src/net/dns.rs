@@ -239,8 +239,21 @@ impl Dns {
                     .collect();
                 Ok(if records.is_empty() { Answer::NoRecords } else { Answer::Records(records) })
             }
-            Err(error) => denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {error}"))),
+            Err(error) => {
+                denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {}", told(&error))))
+            }
         }
+    }
+}
+
+/// An error in an administrator's words.
+fn told(error: &NetError) -> String {
+    match error {
+        NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail)) => {
+            "the name server answers SERVFAIL".into()
+        }
+        NetError::Dns(WireError::ResponseCode(code)) => format!("the name server answers {code}"),
+        error => error.to_string(),
     }
 }
 

@@ -33,6 +33,9 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
     files::raise_limit();
     let listeners = Listeners::bind(&config.listen)?;
     user::become_user(config.user.as_deref(), &config.state_dir)?;
+    if let Some(exposed) = user::exposed(&config.state_dir) {
+        tracing::warn!("{exposed}");
+    }
     let house = Arc::new(House::open(config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -58,16 +61,20 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let limits = &house.config.limits;
     let strangers = Budget::new(limits.connections, limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
+    let hall = |budget: &Arc<Budget>| {
+        let (budget, house, stop) = (Arc::clone(budget), Arc::clone(&house), stopped.clone());
+        doors::Hall { budget, house, stop }
+    };
     for (door, listener) in listeners.tcp {
         let listener = TcpListener::from_std(listener).map_err(os)?;
         open.note(door, &listener).map_err(os)?;
         let budget = if door == Door::Mx { &strangers } else { &owners };
-        open_doors.push(tokio::spawn(doors::tcp(listener, door, budget, &house, &stopped)));
+        open_doors.push(tokio::spawn(doors::tcp(listener, door, hall(budget))));
     }
     let socket = house.config.state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
-    open_doors.push(tokio::spawn(doors::unix(unix, &by_gate, &house, &stopped)));
+    open_doors.push(tokio::spawn(doors::unix(unix, hall(&by_gate))));
     let socket = control::socket_in(&house.config.state_dir);
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     open_doors.push(tokio::spawn(control::serve(unix, relay.control(), stopped.clone())));

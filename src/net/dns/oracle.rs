@@ -3,7 +3,7 @@
 use super::anchors::Anchors;
 use super::upstream::{Upstream, frugal};
 use super::validator::{Checked, Validator};
-use super::{Answer, DnsError, TRY, proofs};
+use super::{Answer, DnsError, TRY, proofs, told};
 use crate::config::{self, Dnssec};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
@@ -178,7 +178,8 @@ impl Oracle {
             {
                 Err(bogus(kind, name))
             }
-            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
+            Err(NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail))) => Err(servfail(kind, name)),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {}", plain(name), told(&error)))),
         }
     }
 }
@@ -229,9 +230,22 @@ impl Page {
 
 fn bogus(kind: RecordType, name: &Name) -> DnsError {
     let name = plain(name);
+    // Who wants no TLS is not asked for TLSA records; everything else has to be known to go anywhere.
+    let relief = match kind {
+        RecordType::TLSA => "",
+        _ => " (relay.domains does not help against that)",
+    };
     DnsError(format!(
-        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it (relay.domains \
-         does not help against that), look at it with: delv {name} {kind}"
+        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it{relief}, \
+         look at it with: delv {name} {kind}"
+    ))
+}
+
+fn servfail(kind: RecordType, name: &Name) -> DnsError {
+    let name = plain(name);
+    DnsError(format!(
+        "{kind} of {name}: the name servers cannot say (SERVFAIL); if that lasts, the domain's administrator has to mend it, \
+         look at it with: delv {name} {kind}"
     ))
 }
 

@@ -63,7 +63,9 @@ impl<'a> Approach<'a> {
         let sts = plan.sts(host);
         let demand = tls::demand(plan.level, dane, sts).map_err(say)?;
         let login = match plan.via {
-            Some(_) => login::read(&parts.config).await?,
+            Some(_) => login::read(&parts.config).await.inspect_err(|why| {
+                tracing::error!(why, "there is no password for relay.via; nothing leaves until there is");
+            })?,
             None => None,
         };
         let demand = match demand {
@@ -92,7 +94,8 @@ impl<'a> Approach<'a> {
         let session = opened.map_err(|trouble| self.closed(ip, trouble))?;
         self.test(ip, session.protection());
         let tls = words::protection(session.protection(), unasked.as_deref());
-        Ok(Courier { session, host: self.host.clone(), ip, tls })
+        let via = self.plan.via.is_some();
+        Ok(Courier { session, host: self.host.clone(), ip, tls, via })
     }
 
     async fn connect(&self, ip: IpAddr, demand: &Demand) -> Result<Session, Trouble> {
@@ -115,6 +118,7 @@ impl<'a> Approach<'a> {
 
     fn closed(&self, ip: IpAddr, trouble: Trouble) -> Closed {
         let place = words::place(self.host, ip);
+        let later = |why: String| Closed::Later(words::at(&place, self.host, &why));
         match trouble {
             Trouble::Refused(reply) if self.plan.via.is_none() => {
                 Closed::Refused(words::refused(&reply, self.host))
@@ -124,10 +128,8 @@ impl<'a> Approach<'a> {
                 tracing::error!(%place, %reply, "relay.via refuses us; mend that, or relay.user and its password");
                 Closed::Later(format!("{place}, which is relay.via, refuses us: {reply}"))
             }
-            Trouble::Deferred(why) => Closed::Later(format!("{place}: {why}")),
-            Trouble::NoTls(why) | Trouble::Handshake(why) => {
-                Closed::Later(format!("{place}: {why} ({})", self.demanded()))
-            }
+            Trouble::Deferred(why) => later(why),
+            Trouble::NoTls(why) | Trouble::Handshake(why) => later(format!("{why} ({})", self.demanded())),
         }
     }
 
