@@ -71,6 +71,14 @@ impl Rewrite {
     }
 
     fn copy_old(&mut self, path: &Path, now: i64) -> Result<(), StoreError> {
+        // Files are removed on its word before the new log stands: a line that was written and not yet durable when we
+        // were killed must not go with the power, its entry gone already.
+        match File::open(path).and_then(|old| old.sync_all()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(fault(path, "making the log of what was seen durable", error));
+            }
+            _ => {}
+        }
         read(path, |left, id, once| {
             if left == Left::Finished {
                 self.finished.insert(id);
