@@ -172,8 +172,6 @@ fn twenty_kills_in_a_row_under_load_lose_nothing_and_send_nothing_again_that_is_
             }
         }
     }
-    let relayed: usize = end.values().sum();
-    eprintln!("{relayed} copies, {} doubled", end.values().filter(|count| **count > 1).count());
 }
 
 /// Kills at each of the calls from when the sink answers MAIL. Returns how often the server was killed.
