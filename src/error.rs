@@ -1,6 +1,6 @@
 //! How a program of pillarbox ends: one exit status of sysexits.h and one line on stderr.
 
-use std::fmt;
+use std::{fmt, io};
 
 /// Exit statuses as `sysexits.h` numbers them; mailers such as mutt and git send-email read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +59,15 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// A system's error in a sentence for people, without the number that the standard library puts behind it.
+pub fn plainly(error: &io::Error) -> String {
+    let text = error.to_string();
+    match error.raw_os_error() {
+        Some(number) => text.trim_end_matches(&format!(" (os error {number})")).to_owned(),
+        None => text,
+    }
+}
+
 /// What was not expected is temporary: a mailer keeps the letter and tries again.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
@@ -66,5 +75,17 @@ impl From<anyhow::Error> for Failure {
             Ok(failure) => failure,
             Err(error) => Failure::new(Exit::TempFail, format!("{error:#}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_need_no_numbers() {
+        let refused = io::Error::from_raw_os_error(rustix::io::Errno::CONNREFUSED.raw_os_error());
+        assert_eq!(plainly(&refused), "Connection refused");
+        assert_eq!(plainly(&io::Error::other("why (os error 1)")), "why (os error 1)");
     }
 }

@@ -45,8 +45,8 @@ fn run() -> Result<(), Failure> {
         Command::Pull { addresses, json, verbose } => {
             home::pull::run(&home_config(&sources)?, &home::pull::Options { addresses, json, verbose })
         }
-        Command::Flush { letters } => flush(&home_config(&sources)?, &letters),
-        Command::Sync => sync(&home_config(&sources)?),
+        Command::Flush { letters, json } => ops::outbox::flush(&home_config(&sources)?, &letters, json),
+        Command::Sync { json } => sync(&home_config(&sources)?, json),
         Command::Outbox(OutboxCommand::List { server, json }) => {
             ops::outbox::list(&home_config(&sources)?, json, server)
         }
@@ -70,14 +70,10 @@ fn gate(args: &[String], config: &Server) -> Result<(), Failure> {
     gate::run(args, original.map(|original| original.to_string_lossy().into_owned()).as_deref(), config)
 }
 
-fn flush(config: &Home, letters: &[String]) -> Result<(), Failure> {
-    home::outbox::flush(config, letters, &mut std::io::stderr())
-}
-
 /// What cannot go out does not keep the letters from coming in.
-fn sync(config: &Home) -> Result<(), Failure> {
-    let flushed = flush(config, &[]);
-    home::pull::run(config, &home::pull::Options::default())?;
+fn sync(config: &Home, json: bool) -> Result<(), Failure> {
+    let flushed = ops::outbox::flush(config, &[], json);
+    home::pull::run(config, &home::pull::Options { json, ..home::pull::Options::default() })?;
     flushed
 }
 

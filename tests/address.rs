@@ -72,6 +72,31 @@ fn nothing_is_removed_while_letters_wait() {
 }
 
 #[test]
+fn a_domain_goes_with_its_last_address_and_the_output_says_so() {
+    let dns = Dns::start(ZONE);
+    let server = Plan::new("mx.here.example", &["you@elsewhere.example"]).start(&dns);
+    said(&server, &["add", "me@here.example"], 0);
+    let (out, _) = said(&server, &["remove", "me@here.example"], 0);
+    assert!(out.contains("postmaster@here.example was another name for it"), "{out}");
+    assert!(out.contains("here.example had no other address") && !out.contains("451"), "{out}");
+    assert!(!server.maildir("here.example").exists());
+    let reply = |to: &str| {
+        let (mut wire, _) = Wire::greeted(server.mx());
+        match wire.say("MAIL FROM:<friend@there.example>").reply() {
+            taken if taken.starts_with("250") => wire.say(&format!("RCPT TO:<{to}>")).reply(),
+            refused => refused,
+        }
+    };
+    assert!(reply("me@here.example").starts_with("550 5.7.1"));
+    assert!(reply("you@elsewhere.example").starts_with("250"));
+    let (out, _) = said(&server, &["remove", "you@elsewhere.example"], 0);
+    assert!(out.contains("no domain is left") && out.contains("451"), "{out}");
+    assert!(reply("you@elsewhere.example").starts_with("451"));
+    said(&server, &["add", "me@here.example"], 0);
+    assert!(reply("me@here.example").starts_with("250"));
+}
+
+#[test]
 fn the_list_shows_aliases_and_topics() {
     let dns = Dns::start(ZONE);
     let server = Plan::new("mx.here.example", &["me@here.example", "me/lists@here.example"]).start(&dns);

@@ -26,6 +26,8 @@ fn a_wrong_line_is_64_and_one_line_on_stderr() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("pillarbox: ") && said.lines().count() == 1, "{said}");
     assert!(output.stdout.is_empty());
+    let said = String::from_utf8(pillarbox(&["queue"]).stderr).unwrap();
+    assert_eq!(said, "pillarbox: a command is missing; `pillarbox queue --help` lists them\n");
 }
 
 #[test]

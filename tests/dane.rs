@@ -49,9 +49,9 @@ fn relay(pki: &Pki, more: &str) -> String {
     format!("{}roots = {:?}\n{more}", mx::relay(), pki.roots())
 }
 
-/// Tries all rows at once, in one signed zone.
+/// Tries all rows at once, in one signed zone; with more in `[relay]`.
 #[track_caller]
-fn hold(pki: &Pki, rows: Vec<Row>) {
+fn hold(pki: &Pki, more: &str, rows: Vec<Row>) {
     let servers: Vec<Mx> = rows.iter().map(|row| Mx::start(row.shows.clone())).collect();
     let mut zone = String::new();
     for (row, server) in rows.iter().zip(&servers) {
@@ -61,7 +61,7 @@ fn hold(pki: &Pki, rows: Vec<Row>) {
             zone.push_str(&tlsa(&format!("mx.{label}"), record));
         }
     }
-    let world = World::start(&[Zone::signed("good.test", &zone)], &relay(pki, ""), |_| {});
+    let world = World::start(&[Zone::signed("good.test", &zone)], &relay(pki, more), |_| {});
     for (way, town) in &world.towns {
         rows.iter().for_each(|row| town.send(&[&to(row.name)], &format!("{way}: {}", row.name)));
     }
@@ -133,7 +133,7 @@ fn a_letter_goes_where_a_record_of_any_usable_type_matches() {
         let records = vec![other.tlsa(3, 1, 1), other.tlsa(3, 0, 2), pki.middle().tlsa(2, 1, 1)];
         (Shows(pki.host(&[host])), records)
     }));
-    hold(&pki, rows);
+    hold(&pki, "", rows);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_letter_waits_where_no_record_matches_and_never_goes_in_clear() {
         let shown = self_signed(&[]);
         (StartTls::Injects(shown.clone(), b"250 ok\r\n"), vec![shown.own().tlsa(3, 1, 1)])
     }));
-    hold(&pki, rows);
+    hold(&pki, "", rows);
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn unusable_records_alone_demand_tls_with_any_certificate() {
     let words: &'static [&'static str] = Box::leak(Box::new([demanded]));
     rows.push(row("no TLS", Waits(words), |_| (Absent, unusable())));
     rows.push(row("broken TLS", Waits(words), |_| (Closed, unusable())));
-    hold(&pki, rows);
+    hold(&pki, "", rows);
 }
 
 #[test]
@@ -227,7 +227,27 @@ fn without_records_tls_is_a_matter_of_opportunity() {
         row("in clear", Clear("clear: "), |_| (Absent, vec![])),
         row("broken", Clear("clear: TLS failed: it "), |_| (Closed, vec![])),
     ];
-    hold(&pki, rows);
+    hold(&pki, "", rows);
+}
+
+#[test]
+fn where_tls_is_required_records_are_enough_and_where_it_is_off_they_count_for_nothing() {
+    let pki = Pki::new();
+    let required = "relay.tls = \"require\" demands a right certificate";
+    let required: &'static [&'static str] = Box::leak(Box::new([required]));
+    let unusable = || vec![format!("0 0 1 {}", "07".repeat(32))];
+    let rows = vec![
+        row("a record", Private("DANE 3 1 1"), |_| {
+            let shown = self_signed(&[]);
+            (Shows(shown.clone()), vec![shown.own().tlsa(3, 1, 1)])
+        }),
+        row("a wrong record", Waits(NO_MATCH), |host| (Shows(pki.host(&[host])), vec![wrong()])),
+        row("unusable", Waits(required), |host| (Shows(self_signed(&[host])), unusable())),
+        row("unusable and verified", Private(", verified"), |host| (Shows(pki.host(&[host])), unusable())),
+        row("none", Waits(required), |host| (Shows(self_signed(&[host])), vec![])),
+        row("off", Clear("clear: relay.tls is off"), |host| (Shows(pki.host(&[host])), vec![wrong()])),
+    ];
+    hold(&pki, "tls = \"require\"\n[relay.domains.\"off.good.test\"]\ntls = \"off\"\n", rows);
 }
 
 /// A host's address and perhaps a record, in some zone.
@@ -250,8 +270,23 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
     let (right, wrong) = (told.tlsa(3, 1, 1), wrong());
     let bogus: &[&str] = &["DNSSEC", "bogus", "delv"];
     // Each: domain, its first server, what becomes of the letter there.
-    let servers: Vec<Mx> = (0..11).map(|_| server()).collect();
-    let [dead, both, sound, tlsa_bogus, mx_bogus, a_bogus, plain, far, near, chased, own] = &servers[..]
+    let servers: Vec<Mx> = (0..14).map(|_| server()).collect();
+    let [
+        dead,
+        both,
+        sound,
+        tlsa_bogus,
+        mx_bogus,
+        a_bogus,
+        plain,
+        far,
+        near,
+        chased,
+        own,
+        three,
+        ignored,
+        out,
+    ] = &servers[..]
     else {
         unreachable!()
     };
@@ -271,6 +306,10 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
         "own MX 10 alias.own\nalias.own CNAME real.own\n",
         &place("real.own", own, None),
         &tlsa("alias.own", &right),
+        "ignored MX 10 mx.ignored\n",
+        &place("mx.ignored", ignored, None),
+        "out MX 10 alias.out\nalias.out CNAME out.far-host.test.\n",
+        &tlsa("alias.out", &right),
     ]
     .concat();
     let zones = [
@@ -279,21 +318,31 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
         Zone::dead("_tcp.mx.dead.good.test"),
         Zone::dead("_tcp.mx.both.good.test"),
         Zone::signed("_tcp.mx.records.good.test", &format!("_{} TLSA {right}\n", mx::port())),
+        Zone::signed("_tcp.mx.ignored.good.test", &format!("_{} TLSA {right}\n", mx::port())),
+        Zone::nsec3("three.test", &format!("@ MX 10 mx\n{}", place("mx", three, None))),
         Zone::signed("bogus.test", &format!("@ MX 10 mx\n{}", place("mx", a_bogus, Some(&right)))),
         Zone::signed("expired.test", &format!("@ MX 10 mx\n{}", place("mx", mx_bogus, Some(&right)))),
         Zone::unsigned("plain.test", &format!("@ MX 10 mx\n{}", place("mx", plain, Some(&wrong)))),
         Zone::unsigned("near.test", "@ MX 10 mx.near.good.test.\n"),
         Zone::signed("far.test", "@ MX 10 mx.far-host.test.\n"),
-        Zone::unsigned("far-host.test", &place("mx", far, Some(&wrong))),
+        Zone::unsigned("far-host.test", &(place("mx", far, Some(&wrong)) + &place("out", out, Some(&wrong)))),
     ];
-    let world = World::start(&zones, &relay(&pki, ""), |signed| {
+    let off = "[relay.domains.\"ignored.good.test\"]\ntls = \"off\"\n";
+    let world = World::start(&zones, &relay(&pki, off), |signed| {
         signed.spoil("_tcp.mx.records.good.test", Fault::Corrupt);
+        signed.spoil("_tcp.mx.ignored.good.test", Fault::Corrupt);
         signed.spoil("bogus.test", Fault::Corrupt);
         signed.spoil("expired.test", Fault::Expired);
     });
     let loose = Private("not verified: ");
     let rows: &[(&str, &str, &Mx, &str, End)] = &[
-        ("TLSA is SERVFAIL", "dead.good.test", dead, "", Waits(&["(DANE) cannot be found out"])),
+        (
+            "TLSA is SERVFAIL",
+            "dead.good.test",
+            dead,
+            "",
+            Waits(&["(DANE) cannot be found out", "SERVFAIL", "delv _"]),
+        ),
         (
             "TLSA of one host is SERVFAIL, another one works",
             "both.good.test",
@@ -302,6 +351,8 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
             Private("DANE 3 1 1"),
         ),
         ("TLSA is bogus", "records.good.test", tlsa_bogus, "", Waits(&["(DANE) cannot be found", "bogus"])),
+        ("TLSA is bogus, and TLS is off", "ignored.good.test", ignored, "", Clear("relay.tls is off")),
+        ("there is no TLSA, by NSEC3", "three.test", three, "mx.three.test", loose),
         ("the address is bogus", "address.good.test", a_bogus, "", Waits(bogus)),
         ("MX is bogus", "bogus.test", a_bogus, "", Waits(bogus)),
         ("signatures expired", "expired.test", mx_bogus, "", Waits(bogus)),
@@ -322,6 +373,13 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
             "alias.own.good.test",
             Private("DANE 3 1 1"),
         ),
+        (
+            "records at a secure alias of a host that is not",
+            "out.good.test",
+            out,
+            "alias.out.good.test",
+            Private("DANE 3 1 1"),
+        ),
     ];
     for (way, town) in &world.towns {
         rows.iter().for_each(|row| town.send(&[&format!("friend@{}", row.1)], &format!("{way}: {}", row.0)));
@@ -338,6 +396,31 @@ fn what_dns_cannot_prove_makes_a_letter_wait_and_what_it_does_not_promise_counts
 }
 
 #[test]
+fn a_connection_for_a_domain_without_promises_is_not_used_for_one_with_records() {
+    let pki = Pki::new();
+    let server = Mx::start(Shows(self_signed(&[])));
+    let zones = [
+        Zone::signed("good.test", &format!("@ MX 10 mx\n{}", place("mx", &server, Some(&wrong())))),
+        Zone::unsigned("plain.test", "@ MX 10 mx.good.test.\n"),
+    ];
+    let world = World::start(&zones, &relay(&pki, ""), |_| {});
+    for (way, town) in &world.towns {
+        let (plain, good) = ("friend@plain.test", "friend@good.test");
+        town.send(&[plain], way);
+        assert!(town.relayed(plain).contains("not verified: "), "{way}");
+        // That connection waits for another letter now.
+        town.send(&[good, plain], way);
+        let reason = town.put_off(good);
+        assert!(NO_MATCH.iter().all(|words| reason.contains(words)), "{way}: {reason}");
+    }
+    harness::eventually("both letters of each", || {
+        (server.letters().len() == 2 * world.towns.len()).then_some(())
+    });
+    let letters = server.letters();
+    assert!(letters.iter().all(|letter| letter.to == ["friend@plain.test"]), "{letters:?}");
+}
+
+#[test]
 fn a_host_that_fails_is_passed_over_and_a_mended_zone_delivers_on_retry() {
     let pki = Pki::new();
     let shown = self_signed(&[]);
@@ -345,7 +428,7 @@ fn a_host_that_fails_is_passed_over_and_a_mended_zone_delivers_on_retry() {
         (Mx::start(Shows(shown.clone())), Mx::start(Shows(shown.clone())), Mx::start(Shows(shown.clone())));
     let (right, wrong) = (shown.own().tlsa(3, 1, 1), wrong());
     let zone = |record: &str| {
-        format!("@ MX 10 mx1\n@ MX 20 mx2\nlone MX 10 mx.lone\n")
+        "@ MX 10 mx1\n@ MX 20 mx2\nlone MX 10 mx.lone\n".to_owned()
             + &place("mx1", &first, Some(&wrong))
             + &place("mx2", &second, Some(&right))
             + &place("mx.lone", &lone, Some(record))

@@ -6,6 +6,7 @@ mod harness;
 
 use harness::runtime;
 use harness::signed::{Fault, Resolver, Signed, Zone};
+use hickory_proto::dnssec::rdata::{DNSSECRData, RRSIG};
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use pillarbox::config::{self, Dnssec};
@@ -13,6 +14,8 @@ use pillarbox::mail::address::Domain;
 use pillarbox::net::dns::{Dns, DnsError, Known, Located, MailHosts};
 use pillarbox::policy::tls::Tlsa;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// `[dns]` as a server's configuration has it, through the configuration's own reader.
 fn dns(table: &str) -> Dns {
@@ -56,9 +59,22 @@ impl Ways {
             let expected = expected.map(|(addresses, secure, alias)| Located {
                 addresses: addresses.iter().map(|text| text.parse::<IpAddr>().unwrap()).collect(),
                 secure,
+                own_secure: secure,
                 alias: alias.map(name),
             });
             compare(&format!("{way}: locate {host}"), found, expected);
+        }
+    }
+
+    /// A host with `BOTH` addresses, whose own zone alone is secure or not.
+    #[track_caller]
+    fn locate_away(&self, host: &str, own_secure: impl Fn(&str) -> bool) {
+        for (way, dns) in &self.ways {
+            let own_secure = own_secure(way);
+            let found = runtime().block_on(dns.locate(&name(host)));
+            let addresses = BOTH.iter().map(|text| text.parse::<IpAddr>().unwrap()).collect();
+            let expected = Located { addresses, secure: false, own_secure, alias: None };
+            compare(&format!("{way}: locate {host}"), found, Ok(expected));
         }
     }
 
@@ -171,7 +187,7 @@ fn cnames_are_as_good_as_the_whole_way() {
         let at = |host: &str| format!("{host}.{zone}");
         ways.locate(&at("here"), Ok((BOTH, true, Some(&at("mx")))));
         ways.locate(&at("there"), Ok((BOTH, true, Some("mx.three.test"))));
-        ways.locate(&at("away"), Ok((BOTH, false, None)));
+        ways.locate_away(&at("away"), |_| true);
         ways.locate(&at("none"), Ok((&[], true, Some(&at("nobody")))));
         ways.locate(&at("void"), Ok((&[], true, Some("nobody.three.test"))));
         ways.locate(&at("fifth"), Ok((&["192.0.2.3"], true, Some(&at("own")))));
@@ -183,7 +199,7 @@ fn cnames_are_as_good_as_the_whole_way() {
         ways.tlsa(&at("far"), Ok((&[], true)));
     }
     ways.tlsa("wild.one.test", Ok((&[9], true)));
-    ways.locate("back.plain.test", Ok((BOTH, false, None)));
+    ways.locate_away("back.plain.test", |_| false);
     ways.tlsa("back.plain.test", Ok((&[9], false)));
     ways.route("here.one.test", Ok((MailHosts::Implicit, true)));
     ways.locate("round.one.test", Err("round.one.test"));
@@ -199,7 +215,8 @@ fn a_dname_stands_for_the_cnames_below_it() {
     let ways = Ways::of(&signed);
     ways.locate("mx.sub.one.test", Ok((BOTH, true, Some("mx.three.test"))));
     ways.tlsa("mx.sub.one.test", Ok((&[7], true)));
-    ways.locate("mx.plain.one.test", Ok((BOTH, false, None)));
+    // What unbound says of the CNAME alone does not help.
+    ways.locate_away("mx.plain.one.test", |way| way != "trust");
 }
 
 #[test]
@@ -308,6 +325,15 @@ fn what_does_not_fit_a_datagram_is_fetched_by_tcp() {
 
 /// A name server between us and knot that changes every answer to a question of one type.
 fn liar(server: SocketAddr, kind: RecordType, lie: impl Fn(&mut Message) + Send + 'static) -> SocketAddr {
+    meddler(server, move |answer| {
+        if answer.queries[0].query_type() == kind {
+            lie(answer);
+        }
+    })
+}
+
+/// A name server between us and knot that may change every answer.
+fn meddler(server: SocketAddr, lie: impl Fn(&mut Message) + Send + 'static) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -317,9 +343,7 @@ fn liar(server: SocketAddr, kind: RecordType, lie: impl Fn(&mut Message) + Send 
             onward.send_to(&buffer[..length], server).unwrap();
             let length = onward.recv(&mut buffer).unwrap();
             let mut answer = Message::from_vec(&buffer[..length]).unwrap();
-            if answer.queries[0].query_type() == kind {
-                lie(&mut answer);
-            }
+            lie(&mut answer);
             socket.send_to(&answer.to_vec().unwrap(), asker).unwrap();
         }
     });
@@ -406,4 +430,179 @@ fn a_wildcard_does_not_hide_what_is_closer() {
             assert!(error.contains("bogus"), "{asked}: {error}");
         }
     }
+}
+
+const THEIRS: &str = "_25._tcp.mx.one.test";
+
+/// TLSA records that were there are denied without a proof: whether that counts is for somebody else to say.
+fn without_tlsa(answer: &mut Message) {
+    answer.answers.clear();
+    answer.authorities.clear();
+}
+
+fn is_about(answer: &Message, name: &str, kind: RecordType) -> bool {
+    let query = &answer.queries[0];
+    query.query_type() == kind && *query.name() == Name::from_ascii(name.to_owned() + ".").unwrap()
+}
+
+/// All that a zone with NSEC3 says of what it has not, signatures included.
+fn denials(server: SocketAddr, zone: &str) -> Vec<Record> {
+    let mut found: Vec<Record> = Vec::new();
+    for n in 0..60 {
+        let answer = harness::signed::asked(server, &format!("no{n}.{zone}."), RecordType::DS);
+        for record in answer.authorities {
+            let soa = Name::from_ascii(format!("{zone}.")).unwrap() == record.name;
+            if !soa && !found.contains(&record) {
+                found.push(record);
+            }
+        }
+    }
+    assert!(found.len() >= 4, "{found:?}");
+    found
+}
+
+#[track_caller]
+fn is_refused(signed: &Signed, liar: SocketAddr) {
+    let dns = validating(signed, signed.address());
+    assert!(runtime().block_on(dns.tlsa(&name("mx.one.test"), 25)).unwrap().secure, "without the lie");
+    let found = runtime().block_on(validating(signed, liar).tlsa(&name("mx.one.test"), 25));
+    let error = found.expect_err("believed").to_string();
+    assert!(error.contains("bogus"), "{error}");
+}
+
+#[test]
+fn the_ds_records_of_a_stranger_make_nobody_insecure() {
+    // Digests of a kind that nobody knows: that zone is insecure. The SOA of an unsigned zone keeps it company.
+    let strange = format!("strange NS ns.\nstrange DS 1 13 250 {}\n", "00".repeat(32));
+    let signed = Signed::start(&[
+        Zone::signed("test", &strange),
+        Zone::signed("one.test", &good()),
+        Zone::unsigned("plain.test", &good()),
+    ]);
+    let server = signed.address();
+    let liar = meddler(server, move |answer| {
+        if is_about(answer, THEIRS, RecordType::TLSA) {
+            without_tlsa(answer);
+            answer.authorities = harness::signed::asked(server, "one.test.", RecordType::SOA).answers;
+            answer.authorities.retain(|record| record.record_type() != RecordType::RRSIG);
+        } else if is_about(answer, "one.test", RecordType::DS) {
+            answer.answers = harness::signed::asked(server, "strange.test.", RecordType::DS).answers;
+            answer.authorities = harness::signed::asked(server, "plain.test.", RecordType::SOA).answers;
+        } else if answer.queries[0].name().to_string().contains("one.test") {
+            answer.answers.retain(|record| record.record_type() != RecordType::RRSIG);
+        }
+    });
+    is_refused(&signed, liar);
+}
+
+#[test]
+fn the_opt_out_of_a_registry_says_nothing_of_what_is_below_a_signed_zone() {
+    let signed =
+        Signed::start(&[Zone::opt_out("test", "a TXT a\nb TXT b\n"), Zone::signed("one.test", &good())]);
+    let (server, denials) = (signed.address(), denials(signed.address(), "test"));
+    // A zone cut that nobody made, right above the records, in the gap of the registry's chain.
+    let liar = meddler(server, move |answer| {
+        if is_about(answer, THEIRS, RecordType::TLSA) {
+            without_tlsa(answer);
+        } else if is_about(answer, THEIRS, RecordType::NS) {
+            without_tlsa(answer);
+            let mut cut = harness::signed::asked(server, "one.test.", RecordType::NS).answers;
+            cut.retain(|record| record.record_type() == RecordType::NS);
+            cut.iter_mut().for_each(|record| record.name = Name::from_ascii(format!("{THEIRS}.")).unwrap());
+            answer.answers = cut;
+            answer.metadata.response_code = ResponseCode::NoError;
+        } else if is_about(answer, THEIRS, RecordType::DS) {
+            without_tlsa(answer);
+            answer.authorities = denials.clone();
+            answer.metadata.response_code = ResponseCode::NoError;
+        }
+    });
+    is_refused(&signed, liar);
+}
+
+#[test]
+fn a_signature_alone_makes_no_wildcard() {
+    let signed =
+        Signed::start(&[Zone::nsec3("test", "a TXT a\nb TXT b\n"), Zone::signed("one.test", &good())]);
+    let denials = denials(signed.address(), "test");
+    let liar = liar(signed.address(), RecordType::TLSA, move |answer| {
+        answer.answers.retain(|record| record.record_type() == RecordType::RRSIG);
+        let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &answer.answers[0].data else { panic!("a signature") };
+        // As if `mx` were not there, and a wildcard in its place.
+        let mut input = rrsig.input().clone();
+        input.num_labels = 2;
+        answer.answers[0].data =
+            RData::DNSSEC(DNSSECRData::RRSIG(RRSIG::from_sig(input, rrsig.sig().to_vec())));
+        answer.authorities = denials.clone();
+    });
+    is_refused(&signed, liar);
+}
+
+#[test]
+fn a_wildcard_further_up_is_not_denied_by_what_is_closer() {
+    let text = format!("mx A 192.0.2.1\n{}", tlsa_text("*.mx", 7));
+    for zone in [Zone::signed("one.test", &text), Zone::nsec3("one.test", &text)] {
+        let signed = Signed::start(&[zone]);
+        let liar = liar(signed.address(), RecordType::TLSA, |answer| {
+            answer.answers.clear();
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        });
+        is_refused(&signed, liar);
+    }
+}
+
+#[test]
+fn opt_out_leaves_unsigned_zones_insecure_and_signed_ones_secure() {
+    let signed = Signed::start(&[
+        Zone::opt_out("test", "a TXT a\nb TXT b\n"),
+        Zone::signed("one.test", &good()),
+        Zone::unsigned("plain.test", &good()),
+        Zone::unsigned("deep.a.test", &good()),
+    ]);
+    let ways = Ways::of(&signed);
+    ways.tlsa("mx.one.test", Ok((&[7], true)));
+    ways.route("one.test", Ok((mx(&["mx.one.test"]), true)));
+    for zone in ["plain.test", "deep.a.test"] {
+        ways.route(zone, Ok((mx(&[&format!("mx.{zone}")]), false)));
+        ways.tlsa(&format!("mx.{zone}"), Ok((&[7], false)));
+        ways.tlsa(&format!("nobody.{zone}"), Ok((&[], false)));
+    }
+}
+
+#[test]
+fn a_zone_that_is_signed_many_times_over_does_not_keep_us_busy() {
+    // Each signature is a question for keys, each of these one for DS records, whose signatures ...
+    let names = ["one.test", "b.one.test", "c.b.one.test", "d.c.b.one.test", "e.d.c.b.one.test"];
+    let signed = Signed::start(&names.map(|zone| Zone::signed(zone, &good())));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let liar = meddler(signed.address(), move |answer| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        for record in answer.answers.clone() {
+            let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &record.data else { continue };
+            for n in 0..8 {
+                let mut signature = rrsig.sig().to_vec();
+                signature[n] ^= 1;
+                let rrsig = RRSIG::from_sig(rrsig.input().clone(), signature);
+                let data = RData::DNSSEC(DNSSECRData::RRSIG(rrsig));
+                answer.answers.insert(0, Record::from_rdata(record.name.clone(), record.ttl, data));
+            }
+        }
+        answer.answers.iter_mut().for_each(|record| record.ttl = 0);
+    });
+    let found = runtime().block_on(validating(&signed, liar).locate(&name("mx.e.d.c.b.one.test")));
+    let count = count.load(Ordering::Relaxed);
+    assert!(count < 2000, "{count} questions: {found:?}");
+}
+
+#[test]
+fn what_could_not_be_asked_for_is_not_called_bogus() {
+    let signed = Signed::start(&[Zone::signed("one.test", &good())]);
+    // Too long for a datagram, and there is nobody at the port of TCP.
+    let liar = meddler(signed.address(), |answer| {
+        answer.metadata.truncation = is_about(answer, "one.test", RecordType::DNSKEY);
+    });
+    let error = runtime().block_on(validating(&signed, liar).tlsa(&name("mx.one.test"), 25)).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("DNSKEY of one.test.: ") && !error.contains("bogus"), "{error}");
 }

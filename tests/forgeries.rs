@@ -8,7 +8,7 @@ mod harness;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use harness::forge::{COVERED, Key};
+use harness::forge::{COVERED, Key, on_top, with};
 use harness::home::{letter, now};
 use harness::wire::Wire;
 use harness::{Dns, Plan, Server, ZONE, eventually, letters_in};
@@ -87,17 +87,6 @@ fn seal_field(tags: &Tags) -> String {
 /// The tags of a signature that covers the seal too.
 fn sealing(tags: &str) -> String {
     format!("{tags}:Envelope-Seal")
-}
-
-fn on_top(field: &str, letter: &[u8]) -> Vec<u8> {
-    [field.as_bytes(), letter].concat()
-}
-
-/// `letter` with a text replaced, once; it must be there.
-fn with(letter: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let text = String::from_utf8(letter.to_vec()).unwrap();
-    assert!(text.contains(from), "{from:?} is not in\n{text}");
-    text.replacen(from, to, 1).into_bytes()
 }
 
 /// A public letter under a true seal for `to`, by the same key and selector.
@@ -858,6 +847,31 @@ fn an_ssh_key_sends_as_those_that_its_line_names() {
     assert!(caught.starts_with("550 5.7.1") && caught.contains("ssh key"), "{caught}");
     for allowed in [&[ME][..], &["here.example"], &["blog@here.example"], &[BOSS, ME]] {
         assert!(reply(allowed, ME, &town.right(&[YOU])).starts_with("250"), "{allowed:?}");
+    }
+}
+
+#[test]
+fn an_ssh_key_for_a_topic_sends_as_that_topic_alone() {
+    let town = town("");
+    let (topic, other) = ("me/lists@here.example", "me/other@here.example");
+    for name in ["lists", "other"] {
+        std::fs::create_dir_all(town.server.maildir("here.example/me").join(name)).unwrap();
+    }
+    symlink("me/lists", town.server.maildir("here.example/lists")).unwrap();
+    let reply = |allowed: &str, from: &str| {
+        let sealed = town.mine(&town.tags(), &letter(from, YOU, "topic"), from, &[YOU]);
+        Wire::gate(&town.server, &[allowed]).0.transact(from, &[YOU], &sealed)
+    };
+    for from in [ME, other, "blog@here.example"] {
+        let reply = reply(topic, from);
+        assert!(reply.starts_with("550 5.7.1") && reply.contains("ssh key"), "{from}: {reply}");
+    }
+    town.nothing_came_in();
+    for (allowed, from) in
+        [(topic, topic), (topic, "me+lists@here.example"), ("lists@here.example", topic), (ME, topic)]
+    {
+        let reply = reply(allowed, from);
+        assert!(reply.starts_with("250"), "{allowed} as {from}: {reply}");
     }
 }
 

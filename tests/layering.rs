@@ -55,6 +55,17 @@ fn the_lowest_floors_stand_first() {
 }
 
 #[test]
+fn the_architecture_page_lists_the_floors_in_their_order() {
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md")).unwrap();
+    let rows = page.lines().skip_while(|line| !line.starts_with("| floor |")).skip(2);
+    let cells = rows.map_while(|row| row.strip_prefix("| ")?.split(" | ").next());
+    let listed: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    let listed: Vec<&str> = listed.into_iter().map(|name| name.trim_end_matches('/')).collect();
+    assert_eq!(listed, floors());
+}
+
+#[test]
 fn the_check_itself_notices() {
     let upward = |floor: &str, depth, code: &str| upward_imports(&Source::new(floor, depth, code)).len();
     assert_eq!(upward("mail", 2, "use crate::smtp::Door;"), 1);

@@ -4,7 +4,7 @@
 
 mod harness;
 
-use harness::forge::Key;
+use harness::forge::{Key, on_top, with};
 use harness::home::{Home, letter};
 use harness::wire::Wire;
 use harness::{Dns, Plan, Server, ZONE, eventually, letters_in};
@@ -70,16 +70,6 @@ impl Door {
         let tags = self.friend.tags("s", "there.example").replace(from, to);
         self.friend.sign(&tags, &letter(FRIEND, ME, "bent"))
     }
-}
-
-fn on_top(field: &str, letter: &[u8]) -> Vec<u8> {
-    [field.as_bytes(), letter].concat()
-}
-
-fn with(letter: &[u8], from: &str, to: &str) -> Vec<u8> {
-    let text = String::from_utf8(letter.to_vec()).unwrap();
-    assert!(text.contains(from), "{from:?} is not in\n{text}");
-    text.replacen(from, to, 1).into_bytes()
 }
 
 const THIRD_PARTY: &str =

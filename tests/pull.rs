@@ -380,6 +380,41 @@ fn a_server_that_is_not_there_does_not_stop_the_others() {
 }
 
 #[test]
+fn an_address_that_no_server_has_is_67_and_one_that_cannot_be_looked_up_is_75() {
+    let world = World::new(1, 6);
+    world.pull(&[], &[]);
+    let second = world.path("second");
+    fs::create_dir_all(second.join("example.com/me/new")).unwrap();
+    let config = format!("mail_root = {second:?}\nstate_dir = {:?}\n", world.path("second.state"));
+    fs::write(world.path("second.toml"), config).unwrap();
+    let script = format!("exec {PILLARBOX} --config {}/$0.toml gate export", world.path("").display());
+    let via = ["sh", "-c", &script, "{server}"];
+    let home = world.path("home");
+    let config = format!("mail = {home:?}\nserver = [\"server\", \"second\"]\npull_via = {via:?}\n");
+    fs::write(world.path("two.toml"), config).unwrap();
+    let pull = |address: &str| {
+        let config = world.path("two.toml");
+        let arguments = ["--config", config.to_str().unwrap(), "pull", "--json", address];
+        let output = Command::new(PILLARBOX).args(arguments).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code(), report, String::from_utf8(output.stderr).unwrap())
+    };
+    let (exit, report, said) = pull("nobody@example.org");
+    assert_eq!((exit, &report["ok"]), (Some(67), &false.into()), "{said}");
+    assert_eq!(report["servers"][1]["unknown"][0], "nobody@example.org");
+    assert!(said.contains("no server has such an address: nobody@example.org"), "{said}");
+    // One of the two has it: that is enough.
+    for address in ["me@example.org", "me@example.com"] {
+        let (exit, report, said) = pull(address);
+        assert_eq!((exit, &report["ok"], said.as_str()), (Some(0), &true.into(), ""), "{address}");
+    }
+    // Whoever cannot look does not know.
+    fs::rename(&second, world.path("unmounted")).unwrap();
+    let (exit, report, said) = pull("nobody@example.org");
+    assert_eq!((exit, &report["ok"]), (Some(75), &false.into()), "{said}");
+}
+
+#[test]
 fn the_key_decides_what_is_seen_whatever_the_client_asks_for() {
     let world = World::new(1, 30);
     let gate = |arguments: &[&str], asked: Option<&str>| {

@@ -18,6 +18,7 @@ use std::process::{Command, Output};
 const ME: &str = "me@here.example";
 const YOU: &str = "you@here.example";
 const FRIEND: &str = "friend@there.example";
+const TOPIC: &str = "me/lists@here.example";
 
 /// Our server, whose letters all go to one sink that does not want them yet.
 struct Town {
@@ -33,7 +34,7 @@ impl Town {
         dns.add("other.example. 60 IN MX 10 mx.there.example.\n");
         sink.away(true);
         let relay = format!("[relay]\nport = {}\nallow_private = true\n", sink.address.port());
-        let addresses = [ME, YOU, "me/lists@here.example"];
+        let addresses = [ME, YOU, TOPIC];
         let server = Plan::new("mx.here.example", &addresses).with(&relay).start(&dns);
         let home = Home::new(&dns, ME);
         home.use_server(&server);
@@ -288,7 +289,7 @@ fn an_owner_sees_his_own_letters_and_nobody_elses() {
     for (names, sees_mine, sees_yours) in [
         (&[ME][..], true, false),
         (&[YOU], false, true),
-        (&["me/lists@here.example"], true, false),
+        (&[TOPIC], false, false),
         (&["nobody@here.example"], false, false),
         (&["other.example"], false, false),
         (&["here.example"], true, true),
@@ -301,6 +302,14 @@ fn an_owner_sees_his_own_letters_and_nobody_elses() {
             assert_eq!(text.contains(trace), sees_yours, "{names:?}: {text}");
         }
         assert!(text.lines().last().unwrap().starts_with("{\"total\":"), "{text}");
+    }
+    // A topic is its own alone; its owner sees it too.
+    let from_topic = letter(TOPIC, FRIEND, "from the topic");
+    let sent = town.home.command(&["sendmail", "-oi", "-f", TOPIC, FRIEND], &from_topic);
+    assert!(sent.status.success() && sent.stderr.is_empty(), "{}", shown(&sent));
+    for (names, letters) in [(TOPIC, 1), (ME, 2), (YOU, 1)] {
+        let text = seen(&[names]);
+        assert!(text.contains(&format!("{{\"total\":{{\"letters\":{letters},")), "{names}: {text}");
     }
 
     std::fs::write(

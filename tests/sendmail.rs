@@ -180,3 +180,36 @@ fn a_killed_sendmail_leaves_the_letter_to_the_next_flush() {
         assert_eq!(home.waiting(), 0);
     }
 }
+
+#[test]
+fn a_flush_tells_programs_what_was_sent_and_what_waits() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let home = Home::new(closed);
+    assert!(ended(home.start("sendmail", &["-t"], LETTER)).0.success());
+    let told = |arguments: &[&str]| {
+        let output = home.command("pillarbox", arguments).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str(line).unwrap());
+        (output.status.code().unwrap(), lines.collect::<Vec<serde_json::Value>>())
+    };
+    let (exit, lines) = told(&["flush", "--json"]);
+    let [flushed] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((exit, &flushed["ok"]), (75, &false.into()), "{flushed}");
+    assert_eq!(flushed["sent"].as_array().unwrap().len(), 0);
+    let waiting = &flushed["waiting"][0];
+    assert_eq!((&waiting["state"], &waiting["recipients"][0]), (&"waiting".into(), &"a@example.net".into()));
+    for text in [&waiting["said"], &flushed["error"]] {
+        assert!(text.as_str().unwrap().contains("refused"), "{flushed}");
+    }
+
+    // What cannot be pulled does not keep the letters from going out.
+    let (address, _told) = server("");
+    let submit = format!("submit_via=smtp://{address}");
+    let (exit, lines) = told(&["-o", &submit, "-o", "pull_via=[\"false\"]", "sync", "--json"]);
+    let [flushed, pulled] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((exit, &pulled["ok"], &flushed["ok"]), (75, &false.into(), &true.into()), "{lines:?}");
+    assert_eq!((&flushed["sent"][0]["id"], &flushed["error"]), (&waiting["id"], &serde_json::Value::Null));
+    assert!(flushed["sent"][0]["said"].as_str().unwrap().ends_with("250 ok"), "{flushed}");
+    assert_eq!(flushed["waiting"].as_array().unwrap().len(), 0);
+    assert_eq!(home.waiting(), 0);
+}

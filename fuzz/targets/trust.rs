@@ -17,7 +17,7 @@ use std::task::{Context, Poll, Waker};
 
 const NOW: i64 = 1_800_000_000;
 
-/// How the body is cut, the key records, the header and the body, with NUL between them.
+// How the body is cut, the key records, the header and the body, with NUL between them.
 fuzz_target!(|input: &[u8]| {
     let Some((cut, input)) = input.split_first() else { return };
     let mut parts = input.splitn(3, |octet| *octet == 0);
@@ -70,6 +70,7 @@ fn at_submission<'a>(
     let session = submission::Session {
         sender: Address::parse("me@here.example").unwrap(),
         owner: id,
+        mailbox: id,
         recipients: vec![Address::parse("you@there.example").unwrap()],
         channel: Channel::Loopback,
         hostname: "mx.here.example".into(),

@@ -30,6 +30,9 @@ pub enum AddressCommand {
     },
     /// Removes an address or an alias; refuses while letters wait
     ///
+    /// With the last address of a domain go its `postmaster` and `abuse`, where they are other names for it, and the
+    /// domain's directory: the domain is not yours any more then.
+    ///
     /// Example: pillarbox address remove blog@example.org
     Remove {
         /// The address

@@ -128,17 +128,29 @@ pub enum Command {
 
     /// Submits the letters that wait in the outbox
     ///
+    /// With --json one line: `sent` (the letters that a server took, and what it said), `waiting` (those that are still
+    /// here, as `outbox list --json` has them), `error` (null, or what stderr says) and `ok`.
+    ///
     /// Example: pillarbox flush
     Flush {
         /// Only these letters (`outbox list` has their names), and though a server refused them before
         #[arg(value_name = "LETTER")]
         letters: Vec<String>,
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// Flushes the outbox, then pulls
     ///
+    /// With --json two lines: that of `flush`, then that of `pull`.
+    ///
     /// Example: pillarbox sync
-    Sync,
+    Sync {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
 
     /// Shows the letters that wait at home
     #[command(subcommand)]
@@ -274,7 +286,9 @@ fn split_front(args: Vec<OsString>) -> (Vec<String>, Vec<OsString>) {
 fn usage(error: &clap::Error) -> Failure {
     let text = error.render().to_string();
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return Failure::new(Exit::Usage, "a command is missing; `pillarbox --help` lists them");
+        let used = text.lines().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("pillarbox");
+        let command = used.split(['[', '<']).next().unwrap_or(used).trim();
+        return Failure::new(Exit::Usage, format!("a command is missing; `{command} --help` lists them"));
     }
     let said = text.split("\n\nUsage:").next().unwrap_or(&text);
     let said = said.split("\n\nFor more information").next().unwrap_or(said);

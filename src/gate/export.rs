@@ -99,10 +99,13 @@ fn serve(
         Ok(wanted) => wanted,
         Err(error) => return tell(&mut output, error),
     };
-    let Selected { mailboxes, troubles } = match source.select(&wanted) {
+    let Selected { mailboxes, unknown, troubles } = match source.select(&wanted) {
         Ok(selected) => selected,
         Err(text) => return tell(&mut output, ServeError::Told(text)),
     };
+    for name in unknown {
+        FromServer::Unknown(name).write_to(&mut output)?;
+    }
     for trouble in troubles {
         FromServer::Trouble(trouble).write_to(&mut output)?;
     }

@@ -7,6 +7,9 @@ use super::date;
 use super::envelope::{Notify, Recipient};
 use super::header::split_lenient;
 
+/// How much of a letter's Subject stands in a sentence, in characters.
+const SUBJECT: usize = 100;
+
 mod advice;
 pub use advice::remedy;
 #[cfg(test)]
@@ -37,6 +40,20 @@ pub struct Diagnosis {
     pub words: String,
     /// Who said them: the name of another host, or nobody but us.
     pub host: Option<String>,
+}
+
+impl Diagnosis {
+    /// On one line: who, and the words. Words that begin with his name do not get it twice.
+    pub fn line(&self) -> String {
+        match &self.host {
+            Some(host)
+                if !self.words.strip_prefix(host.as_str()).is_some_and(|rest| rest.starts_with(' ')) =>
+            {
+                format!("{host}: {}", self.words)
+            }
+            _ => self.words.clone(),
+        }
+    }
 }
 
 /// What comes back with a report.
@@ -172,13 +189,27 @@ impl Report<'_> {
                 "That server does not report on its own, so this is the last that you hear if all goes well.\r\n".into(),
             ),
         };
-        format!("Your letter of {sent}\r\n{what}\r\n\r\n    {who}\r\n\r\n{speaker}:\r\n\r\n{words}\r\n{then}")
+        let letter = match self.subject() {
+            Some(subject) => format!("Your letter \"{subject}\" of {sent}"),
+            None => format!("Your letter of {sent}"),
+        };
+        let what = wrapped(&format!("{letter} {what}"), 76).join("\r\n");
+        format!("{what}\r\n\r\n    {who}\r\n\r\n{speaker}:\r\n\r\n{words}\r\n{then}")
+    }
+
+    /// By which the sender knows his letter.
+    fn subject(&self) -> Option<String> {
+        let (Original::Header(text) | Original::Whole(text)) = self.original;
+        let subject = one_line(&split_lenient(text).first("Subject")?.decoded());
+        let shown: String = subject.chars().take(SUBJECT).collect();
+        let more = if shown.len() < subject.len() { "…" } else { "" };
+        (!shown.is_empty()).then(|| shown + more)
     }
 
     fn until(&self, until: i64) -> String {
         let mut text = format!(
-            "It is tried again and again until {}; you need not send it again.\r\n\
-             If it cannot be delivered by then, it comes back to you.\r\n",
+            "It is tried again and again until {};\r\n\
+             you need not send it again. If it cannot be delivered by then, it comes back\r\nto you.\r\n",
             date::rfc5322(until, 0)
         );
         if let Some(remedy) = advice::remedy(&self.diagnosis.words) {

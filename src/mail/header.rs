@@ -1,5 +1,8 @@
 //! The header block: a strict splitter, the authority at the submission door, and a lenient one for what strangers send.
 
+use mail_parser::HeaderValue;
+use mail_parser::parsers::MessageStream;
+
 /// The longest line, in octets, without its CRLF (RFC 5322 section 2.1.1).
 pub const LINE_MAX: usize = 998;
 
@@ -41,6 +44,14 @@ impl Field<'_> {
     /// The value on one line: unfolded, white space at both ends gone, bytes that are no UTF-8 replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(self.value).replace(['\r', '\n'], "").trim().to_owned()
+    }
+
+    /// The same for a person: encoded-words (RFC 2047) decoded.
+    pub fn decoded(&self) -> String {
+        match MessageStream::new(format!("{}\n", self.text()).as_bytes()).parse_unstructured() {
+            HeaderValue::Text(text) => text.into_owned(),
+            _ => String::new(),
+        }
     }
 }
 

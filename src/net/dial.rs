@@ -1,6 +1,7 @@
 //! TCP connections to strangers' servers: from the address that is configured, and only to where a stranger can be.
 
 use super::public::is_public;
+use crate::error::plainly;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -20,17 +21,28 @@ pub async fn dial(
     }
     match tokio::time::timeout(patience, connect(peer, source)).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(error)) => Err(format!("no connection: {error}")),
+        Ok(Err(error)) => Err(format!("no connection: {}", plainly(&error))),
         Err(_) => Err(format!("no connection within {} seconds", patience.as_secs())),
     }
+}
+
+/// Whether connections can be made from an address now; an error names the key and the remedy.
+pub fn check_source(from: IpAddr) -> io::Result<()> {
+    UdpSocket::bind((from, 0)).map(|_| ()).map_err(|error| not_ours(from, &error))
+}
+
+fn not_ours(from: IpAddr, error: &io::Error) -> io::Error {
+    let remedy = "name one that `ip address` shows, or give it to the host";
+    io::Error::new(
+        error.kind(),
+        format!("relay.source: {from} is no address of this host ({error}); {remedy}"),
+    )
 }
 
 async fn connect(peer: SocketAddr, source: &[IpAddr]) -> io::Result<TcpStream> {
     let socket = if peer.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if let Some(&from) = source.iter().find(|from| from.is_ipv4() == peer.is_ipv4()) {
-        socket.bind(SocketAddr::new(from, 0)).map_err(|error| {
-            io::Error::new(error.kind(), format!("{from} is no address to connect from: {error}"))
-        })?;
+        socket.bind(SocketAddr::new(from, 0)).map_err(|error| not_ours(from, &error))?;
     }
     let stream = socket.connect(peer).await?;
     // Nagle and delayed acknowledgements cost 40 ms a letter.
@@ -81,7 +93,9 @@ mod tests {
     async fn a_source_that_is_not_ours_is_named() {
         let (_listener, address) = listener().await;
         let error = dial(address, &["192.0.2.1".parse().unwrap()], true, PATIENCE).await.unwrap_err();
-        assert!(error.contains("192.0.2.1 is no address to connect from"), "{error}");
+        assert!(error.contains("relay.source: 192.0.2.1 is no address of this host"), "{error}");
+        assert!(check_source("192.0.2.1".parse().unwrap()).is_err());
+        check_source("::1".parse().unwrap()).unwrap();
     }
 
     #[tokio::test]

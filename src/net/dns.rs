@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod anchors;
+mod delegation;
 mod oracle;
 mod proofs;
 mod upstream;
@@ -79,6 +80,9 @@ pub struct Located {
     pub addresses: Vec<IpAddr>,
     /// Whether all of it is secure.
     pub secure: bool,
+    /// Whether the host's own zone is, though an alias in it may lead to where nothing is: then the host's own name is
+    /// what TLSA records are asked for.
+    pub own_secure: bool,
     /// Where secure CNAMEs led to, if there were any: the first name to ask for TLSA records.
     pub alias: Option<Domain>,
 }
@@ -177,6 +181,7 @@ impl Dns {
         Ok(Located {
             addresses: records.filter_map(RData::ip_addr).collect(),
             secure,
+            own_secure: said.iter().all(|said| said.own_secure),
             alias: alias.and_then(host_name),
         })
     }
@@ -200,7 +205,12 @@ impl Dns {
     async fn vouched(&self, name: &str, kind: RecordType) -> Result<Said, DnsError> {
         match self.oracle.ask(name, kind).await? {
             Some(said) => Ok(said),
-            None => Ok(Said { answer: self.ask(name, kind).await?, secure: false, alias: None }),
+            None => Ok(Said {
+                answer: self.ask(name, kind).await?,
+                secure: false,
+                own_secure: false,
+                alias: None,
+            }),
         }
     }
 
@@ -229,8 +239,21 @@ impl Dns {
                     .collect();
                 Ok(if records.is_empty() { Answer::NoRecords } else { Answer::Records(records) })
             }
-            Err(error) => denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {error}"))),
+            Err(error) => {
+                denial(&error).ok_or_else(|| DnsError(format!("{kind} of {name}: {}", told(&error))))
+            }
         }
+    }
+}
+
+/// An error in an administrator's words.
+fn told(error: &NetError) -> String {
+    match error {
+        NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail)) => {
+            "the name server answers SERVFAIL".into()
+        }
+        NetError::Dns(WireError::ResponseCode(code)) => format!("the name server answers {code}"),
+        error => error.to_string(),
     }
 }
 

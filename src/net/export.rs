@@ -95,6 +95,8 @@ pub enum FromServer<'a> {
     Sent,
     /// These letters are gone from the server for good.
     Removed(Vec<u64>),
+    /// What was asked for by this name is for certain not on this server.
+    Unknown(String),
     /// Something failed that does not stop the rest.
     Trouble(String),
     /// Something failed that ends the session.
@@ -132,6 +134,7 @@ mod kind {
     pub const TROUBLE: u8 = 0x0a;
     pub const FAULT: u8 = 0x0b;
     pub const BYE: u8 = 0x0c;
+    pub const UNKNOWN: u8 = 0x0d;
     pub const REQUEST: u8 = 0x41;
     pub const KEPT: u8 = 0x42;
     pub const DONE: u8 = 0x43;
@@ -174,7 +177,7 @@ impl<R: Read> FrameReader<R> {
         }
         let [kind] = kind;
         // The kind is judged before the length: what comes from something else (a shell's greeting) is named as such.
-        if !matches!(kind, kind::HELLO..=kind::BYE | kind::REQUEST..=kind::DONE) {
+        if !matches!(kind, kind::HELLO..=kind::UNKNOWN | kind::REQUEST..=kind::DONE) {
             return Err(WireError::Unknown(kind));
         }
         let mut length = [0; 4];
@@ -217,6 +220,7 @@ impl FromServer<'_> {
             FromServer::Dropped(reason) => Body::new().text(reason).write(out, kind::DROPPED),
             FromServer::Sent => Body::new().write(out, kind::SENT),
             FromServer::Removed(numbers) => write_numbers(out, kind::REMOVED, numbers),
+            FromServer::Unknown(name) => Body::new().text(name).write(out, kind::UNKNOWN),
             FromServer::Trouble(text) => Body::new().text(text).write(out, kind::TROUBLE),
             FromServer::Fault(text) => Body::new().text(text).write(out, kind::FAULT),
             FromServer::Bye => Body::new().write(out, kind::BYE),
@@ -249,6 +253,7 @@ impl FromServer<'_> {
             kind::DROPPED => FromServer::Dropped(rest.text()?),
             kind::SENT => FromServer::Sent,
             kind::REMOVED => FromServer::Removed(rest.numbers()?),
+            kind::UNKNOWN => FromServer::Unknown(rest.text()?),
             kind::TROUBLE => FromServer::Trouble(rest.text()?),
             kind::FAULT => FromServer::Fault(rest.text()?),
             kind::BYE => FromServer::Bye,

@@ -1,13 +1,13 @@
 //! `address`: `mkdir` with care. A first address brings `postmaster` and `abuse` with it, names that are published as
 //! DKIM selectors are pointed out, and nothing is removed in which letters wait.
 
-use super::{print, print_json};
+use super::{print, print_json, warn};
 use crate::config::{self, Server};
 use crate::error::{Exit, Failure};
 use crate::mail::address::{Address, Domain};
 use crate::net::dns::Dns;
 use crate::store::StoreError;
-use crate::store::admin::ChangeError;
+use crate::store::admin::{ChangeError, DomainLeft, Removed};
 use crate::store::list::{AddressEntry, Named};
 use crate::store::tree::{Lookup, Store};
 use crate::system::user;
@@ -61,8 +61,8 @@ pub fn add(config: &Server, address: &str, alias_of: Option<&str>) -> Result<(),
 /// `address remove`: removes an address or an alias in which no letter waits.
 pub fn remove(config: &Server, address: &str) -> Result<(), Failure> {
     let address = parse(address)?;
-    open(config)?.remove_address(&address).map_err(refused)?;
-    print(&format!("{address} is gone\n"))?;
+    let removed = open(config)?.remove_address(&address, &ROLES).map_err(refused)?;
+    print(&farewell(&address, &removed))?;
     for published in published_selectors(&config.dns, std::slice::from_ref(&address)) {
         published.warn(|selector, _| {
             format!(
@@ -170,6 +170,34 @@ fn table(rows: &[DomainRow]) -> String {
     text
 }
 
+/// What is gone, and what that means for the domain.
+fn farewell(address: &Address, removed: &Removed) -> String {
+    let domain = address.domain().map(Domain::as_str).unwrap_or_default();
+    let mut said = format!("{address} is gone\n");
+    for role in &removed.roles {
+        let _ = writeln!(said, "{role}@{domain} was another name for it, and is gone too");
+    }
+    let _ = match &removed.domain {
+        DomainLeft::Ours => Ok(()),
+        DomainLeft::Bare(why) => writeln!(
+            said,
+            "{domain} has no address left, but is still a domain of ours: its directory stays ({why}), and letters \
+             to it are answered that there is no such address"
+        ),
+        DomainLeft::Gone { last } => writeln!(
+            said,
+            "{domain} had no other address, so its directory is gone too: it is no domain of ours any more, and \
+             letters to it are refused like those to anybody else's{}",
+            if *last {
+                "; no domain is left, and until there is one all letters are answered 451"
+            } else {
+                ""
+            }
+        ),
+    };
+    said
+}
+
 /// `postmaster` and `abuse` beside the first address of a domain. A catch-all takes their letters anyway.
 fn roles_beside(first: &Address) -> Vec<Address> {
     let Some(domain) = first.domain().filter(|_| first.local() != "*") else { return Vec::new() };
@@ -235,6 +263,9 @@ fn is_dns_name(name: &str) -> bool {
 
 fn open(config: &Server) -> Result<Store, Failure> {
     user::prepare_state_dir(user::find(config.user.as_deref())?.as_ref(), &config.state_dir)?;
+    if let Some(exposed) = user::exposed(&config.state_dir) {
+        warn(&exposed);
+    }
     Store::open(&config.mail_root, &config.state_dir, &config.inbound.topic_separators).map_err(faulty)
 }
 
@@ -260,8 +291,4 @@ fn faulty(error: StoreError) -> Failure {
         return Failure::new(Exit::NoPerm, format!("{error}; run it as root, or as the server's user"));
     }
     Failure::new(Exit::TempFail, error.to_string())
-}
-
-fn warn(text: &str) {
-    eprintln!("pillarbox: {text}");
 }

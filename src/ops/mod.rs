@@ -8,7 +8,22 @@ pub mod records;
 pub mod trial;
 
 use crate::error::{Exit, Failure};
+use crate::system::user;
 use std::io::{ErrorKind, Write};
+
+/// A line on stderr, beside the result.
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "pillarbox: {text}");
+}
+
+/// Becomes the server's user, as far as that is possible, for work on its files.
+fn become_owner(config: &crate::config::Server) -> Result<(), Failure> {
+    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    if let Some(exposed) = user::exposed(&config.state_dir) {
+        warn(&exposed);
+    }
+    Ok(())
+}
 
 /// Prints a result. A reader that went away (`| head`) has seen enough; that is no failure.
 pub fn print(text: &str) -> Result<(), Failure> {

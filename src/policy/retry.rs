@@ -29,6 +29,12 @@ pub fn wait(attempts: u32, jitter: u16) -> i64 {
     full - full / 4 * i64::from(jitter) / i64::from(u16::MAX)
 }
 
+/// Whether the time of a next attempt has come. One that is farther ahead than any wait was set by a clock that has been
+/// set back since: it has.
+pub fn has_come(at: i64, now: i64) -> bool {
+    at <= now || at.saturating_sub(now) > LONGEST + FIRST
+}
+
 /// From when on the sender is to be told of a delay.
 pub fn late(arrived: i64, warn_after: u64) -> i64 {
     arrived.saturating_add_unsigned(warn_after)
@@ -71,6 +77,13 @@ mod tests {
         assert_eq!(next(1000, deadline - 10, 14400, 5 * DAYS), Next::At(deadline));
         assert_eq!(next(1000, deadline, 14400, 5 * DAYS), Next::GiveUp);
         assert_eq!(next(1000, 1005, 300, 5 * DAYS), Next::At(1305));
+    }
+
+    #[test]
+    fn no_time_is_farther_ahead_than_the_longest_wait() {
+        assert!(has_come(1000, 1000) && !has_come(1001, 1000));
+        assert!(!has_come(1000 + LONGEST, 1000) && has_come(1000 + 86400, 1000));
+        assert!(has_come(i64::MAX, i64::MIN) && has_come(i64::MIN, i64::MAX));
     }
 
     #[test]

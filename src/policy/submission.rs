@@ -49,6 +49,8 @@ pub struct Evidence<Id> {
     pub sender: Address,
     /// Whose address that is.
     pub owner: Id,
+    /// The directory of that address itself: a topic's is not its owner's.
+    pub mailbox: Id,
     /// RCPT TO.
     pub recipients: Vec<Address>,
     /// Rule 2: the header is in strict form, and every reader splits it alike; else what is wrong.
@@ -85,8 +87,8 @@ pub enum Channel<Id> {
 pub enum Permit<Id> {
     /// Every address of a domain.
     Domain(Domain),
-    /// An address, with its topics and aliases.
-    Address(Id),
+    /// The directory of an address, with its topics and aliases; or of one topic, and then nothing else of its owner.
+    Directory(Id),
 }
 
 /// A field that names people.
@@ -219,7 +221,7 @@ fn ssh_key_counts<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<(), Reply> {
     let Channel::Gate(permits) = &evidence.channel else { return Ok(()) };
     let permitted = permits.iter().any(|permit| match permit {
         Permit::Domain(domain) => evidence.sender.domain() == Some(domain),
-        Permit::Address(owner) => *owner == evidence.owner,
+        Permit::Directory(named) => *named == evidence.owner || *named == evidence.mailbox,
     });
     if permitted {
         return Ok(());

@@ -2,6 +2,7 @@
 
 use super::{EntryId, Once};
 use crate::mail::envelope::{Envelope, Recipient};
+use crate::policy::retry;
 use crate::smtp::Door;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +73,7 @@ impl RecipientState {
 
     /// Whether it is to be tried now, which is Unix time in seconds.
     pub fn is_due(&self, now: i64) -> bool {
-        self.is_pending() && !self.held && self.next_attempt <= now
+        self.is_pending() && !self.held && retry::has_come(self.next_attempt, now)
     }
 }
 

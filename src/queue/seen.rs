@@ -114,7 +114,8 @@ impl Marks {
     }
 
     pub(super) fn forget_old(&mut self, now: i64) {
-        if now.saturating_sub(self.swept) < SWEEP {
+        // The clock may have been ahead.
+        if (0..SWEEP).contains(&now.saturating_sub(self.swept)) {
             return;
         }
         self.swept = now;

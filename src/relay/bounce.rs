@@ -27,10 +27,11 @@ pub(super) fn give_up(
     diagnosis: &Diagnosis,
 ) -> Result<(), StoreError> {
     report(parts, entry, recipient, Kind::Failed, diagnosis)?;
-    let (id, to, reason) = (&entry.id, &recipient.recipient.address, &diagnosis.words);
-    tracing::warn!(%id, %to, reason, "given up; the sender finds a report in his mailbox");
+    let (id, to, reason) = (&entry.id, &recipient.recipient.address, diagnosis.line());
+    let delay = unix_time().saturating_sub(entry.arrived);
+    tracing::warn!(%id, %to, reason, delay, "given up; the sender finds a report in his mailbox");
     recipient.attempts = recipient.attempts.saturating_add(1);
-    recipient.state = State::Failed { reason: diagnosis.words.clone() };
+    recipient.state = State::Failed { reason };
     Ok(())
 }
 

@@ -99,12 +99,11 @@ impl Judge<'_> {
     }
 
     fn put_off(&self, recipient: &mut RecipientState, diagnosis: &Diagnosis, at: i64) {
-        let reason = match &diagnosis.host {
-            Some(host) => format!("{host}: {}", diagnosis.words),
-            None => diagnosis.words.clone(),
-        };
-        let (id, again_in) = (&self.entry.id, at.saturating_sub(self.now));
-        tracing::info!(%id, to = %recipient.recipient.address, reason, again_in, "put off");
+        let (id, to, reason) = (&self.entry.id, &recipient.recipient.address, diagnosis.line());
+        let again_in = at.saturating_sub(self.now);
+        let delay = self.now.saturating_sub(self.entry.arrived);
+        let attempts = recipient.attempts.saturating_add(1);
+        tracing::info!(%id, %to, reason, again_in, delay, attempts, "put off");
         self.parts.put_off(recipient, reason, at);
         warn_if_late(self.parts, self.entry, recipient, diagnosis, self.now);
     }

@@ -32,6 +32,8 @@ pub(super) struct Courier {
     ip: IpAddr,
     /// What protects it, in words.
     tls: String,
+    /// Whether this is the owner's own relay.
+    via: bool,
 }
 
 /// What came of carrying one letter.
@@ -51,10 +53,11 @@ impl Courier {
     }
 
     async fn send(&mut self, request: Request, text: Text) -> Outcome {
-        match text {
+        let outcome = match text {
             Text::Whole(text) => self.session.send(request, text.as_slice()).await,
             Text::File(file) => self.session.send(request, file).await,
-        }
+        };
+        if self.via { words::between_us(outcome, &self.place()) } else { outcome }
     }
 
     fn place(&self) -> String {
@@ -220,7 +223,7 @@ impl Errand<'_> {
             (Some(diagnosis), _) => (Verdict::Deferred(diagnosis), None),
             (None, Some(diagnosis)) if !hope => (Verdict::Failed(diagnosis), None),
             (None, refused) => {
-                let refusals = refused.map(|diagnosis| words::of(&diagnosis));
+                let refusals = refused.map(|diagnosis| diagnosis.line());
                 let why: Vec<String> = closed.into_iter().chain(refusals).take(REASONS).collect();
                 let why = if why.is_empty() { "no server was found".into() } else { why.join("; ") };
                 (Verdict::Deferred(words::deferred(why.clone(), None)), Some(why))

@@ -43,7 +43,8 @@ impl Outlook {
         if entry.door == Door::Mx && !outlook.finished {
             // Nothing of a stranger's goes anywhere but into directories here, and he is told nothing.
             let next = pending().filter(|r| !r.held).map(|r| r.next_attempt).min();
-            outlook = Outlook::look_at(next.unwrap_or(NEVER));
+            let due = next.filter(|&at| retry::has_come(at, now)).map(|_| now);
+            outlook = Outlook::look_at(due.or(next).unwrap_or(NEVER));
         }
         outlook
     }
@@ -62,7 +63,7 @@ impl Outlook {
                 continue;
             }
             outlook.mark = outlook.mark.min(ages.mark(config, now));
-            if next_attempt > now {
+            if !retry::has_come(next_attempt, now) {
                 outlook.mark = outlook.mark.min(next_attempt);
             } else if !outlook.due.contains(host) {
                 outlook.due.push(host.clone());

@@ -5,6 +5,7 @@ use super::{Parts, rules};
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
+use crate::net::dial::check_source;
 use crate::net::dns::Dns;
 use crate::net::tls::TlsClient;
 use crate::queue::Queue;
@@ -28,6 +29,12 @@ impl Parts {
             Failure::new(Exit::Config, text)
         })?;
         rules::check(&config.relay).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+        for &from in &config.relay.source {
+            // Not the end: the address may come later, and nobody else's letters wait for it.
+            if let Err(error) = check_source(from) {
+                tracing::error!("{error}; what would be sent from there waits");
+            }
+        }
         let queue = Queue::open(state).map_err(fault)?;
         let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;

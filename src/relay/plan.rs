@@ -88,12 +88,16 @@ pub(super) async fn find(parts: &Parts, destination: &Host) -> Found {
     match route::find(&parts.dns, destination, &parts.hostname).await {
         Route::Hosts(hosts) => {
             let sts = match destination {
-                Host::Domain(domain) if level != TlsLevel::Off => {
-                    parts.sts.policy(domain, unix_time()).await.filter(|policy| policy.mode != Mode::None)
-                }
-                _ => None,
+                Host::Domain(domain) if level != TlsLevel::Off => parts.sts.policy(domain, unix_time()).await,
+                _ => Ok(None),
             };
-            Found::Plan(Arc::new(Plan::new(parts, hosts, level, sts)))
+            match sts {
+                Ok(sts) => Found::Plan(Arc::new(Plan::new(parts, hosts, level, sts))),
+                Err(why) => {
+                    tracing::error!(%destination, why, "no letter goes there for now");
+                    Found::Later(why)
+                }
+            }
         }
         Route::Never(diagnosis) => Found::Never(diagnosis),
         Route::Later(why) => Found::Later(why),

@@ -94,24 +94,24 @@ impl StsCache {
 
     /// The policy that is in force for a domain at `now` (Unix seconds); none if it has none, or none that could ever be
     /// fetched. Asks DNS, and fetches where the TXT record's id is a new one; takes ten seconds at most, and falls back
-    /// on what is kept.
-    pub async fn policy(&self, domain: &Domain, now: i64) -> Option<Policy> {
-        let seat = self.seat(domain).await;
+    /// on what is kept. Where that cannot be read, nobody knows what the domain demands: an error, which says why.
+    pub async fn policy(&self, domain: &Domain, now: i64) -> Result<Option<Policy>, String> {
+        let seat = self.seat(domain).await?;
         self.correct(domain, &seat, now).await;
         if tokio::time::timeout(self.inner.patience, self.renew(domain, &seat, now)).await.is_err() {
             tracing::warn!(%domain, "MTA-STS: what is published is slow to come; going on with what is known");
         }
         let state = seat.lock();
         let kept = state.kept.as_ref().filter(|kept| kept.is_fresh(now) && kept.policy.mode != Mode::None);
-        kept.map(|kept| kept.policy.clone())
+        Ok(kept.map(|kept| kept.policy.clone()))
     }
 
-    async fn seat(&self, domain: &Domain) -> Arc<Seat> {
+    async fn seat(&self, domain: &Domain) -> Result<Arc<Seat>, String> {
         if let Some(seat) = self.seats().get(domain) {
-            return Arc::clone(seat);
+            return Ok(Arc::clone(seat));
         }
         let (inner, name) = (Arc::clone(&self.inner), domain.clone());
-        let kept = blocking(move || inner.shelf.load(&name)).await;
+        let kept = blocking(move || inner.shelf.load(&name)).await?;
         let mut seats = self.seats();
         if seats.len() >= SEATS {
             // What is in nobody's hands is read again when it is asked for.
@@ -119,7 +119,7 @@ impl StsCache {
         }
         let state = Mutex::new(State { kept, failed: None });
         let seat = seats.entry(domain.clone());
-        Arc::clone(seat.or_insert_with(|| Arc::new(Seat { state, turn: Arc::default() })))
+        Ok(Arc::clone(seat.or_insert_with(|| Arc::new(Seat { state, turn: Arc::default() }))))
     }
 
     /// A policy that was fetched while the clock was wrong counts from now, or it might be in force for ever.

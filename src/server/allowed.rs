@@ -3,7 +3,7 @@
 use crate::mail::address::{Address, Domain};
 use crate::net::preface::Preface;
 use crate::store::StoreError;
-use crate::store::tree::{DirId, Lookup, Store};
+use crate::store::tree::{DirId, Lookup, Mailbox, Store};
 
 /// Domains and addresses of the forced command; empty: not confined.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,19 +32,20 @@ impl Allowed {
         self.domains.is_empty() && self.addresses.is_empty()
     }
 
-    /// docs/submission.md rule 7: whether an address that belongs to `owner` is allowed. Topics and aliases are those
-    /// that resolve to the same owner. Blocks.
-    pub fn covers(&self, store: &Store, address: &Address, owner: DirId) -> Result<bool, StoreError> {
+    /// docs/submission.md rule 7: whether an address that was found to be `mailbox` is allowed. Topics and aliases of a
+    /// named address are those that resolve to the same owner; a topic that is named is that topic alone. Blocks.
+    pub fn covers(&self, store: &Store, address: &Address, mailbox: &Mailbox) -> Result<bool, StoreError> {
         if self.is_everything() || address.domain().is_some_and(|domain| self.has_domain(domain)) {
             return Ok(true);
         }
-        Ok(named_owners(store, &self.addresses)?.contains(&owner))
+        let named = named_directories(store, &self.addresses)?;
+        Ok(named.contains(&mailbox.owner) || named.contains(&mailbox.id))
     }
 
     /// Whether an address is one that this key may send as, by what the store says of it now. Blocks.
     pub fn may_send_as(&self, store: &Store, address: &Address) -> Result<bool, StoreError> {
         match store.find(address)? {
-            Lookup::Found(mailbox) => self.covers(store, address, mailbox.owner),
+            Lookup::Found(mailbox) => self.covers(store, address, &mailbox),
             Lookup::NoSuchAddress | Lookup::NotOurs => Ok(self.is_everything()),
         }
     }
@@ -59,20 +60,21 @@ impl Allowed {
         &self.domains
     }
 
-    /// The addresses, whose topics and aliases are allowed too.
+    /// The addresses (whose topics and aliases are allowed too) and topics.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 }
 
-/// Who owns the addresses that a forced command names. One that does not exist (any more) is nobody's: a catch-all must
-/// not stand in for it.
-pub fn named_owners(store: &Store, named: &[Address]) -> Result<Vec<DirId>, StoreError> {
-    let mut owners = Vec::new();
+/// The directories that the names of a forced command lead to: of addresses, or of topics. One that does not exist (any
+/// more) leads nowhere: a catch-all must not stand in for it.
+pub fn named_directories(store: &Store, named: &[Address]) -> Result<Vec<DirId>, StoreError> {
+    let mut directories = Vec::new();
     for address in named {
-        owners.extend(store.mailboxes_of(address)?.into_iter().map(|mailbox| mailbox.owner));
+        // What follows the first are its topics, which belong to it.
+        directories.extend(store.mailboxes_of(address)?.first().map(|mailbox| mailbox.id));
     }
-    Ok(owners)
+    Ok(directories)
 }
 
 #[cfg(test)]

@@ -23,39 +23,35 @@ use tokio::task::JoinSet;
 /// How long the gate may take for its first line.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Serves a TCP listener until `stop`, then finishes what is in hand.
-pub fn tcp(
-    listener: TcpListener,
-    door: Door,
-    budget: &Arc<Budget>,
-    house: &Arc<House>,
-    stop: &watch::Receiver<bool>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (budget, house, stop) = (Arc::clone(budget), Arc::clone(house), stop.clone());
-    let stopping = stop.clone();
+/// What all connections of a listener share.
+#[derive(Clone)]
+pub struct Hall {
+    /// How many there may be.
+    pub budget: Arc<Budget>,
+    /// What they are served from.
+    pub house: Arc<House>,
+    /// When to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves a TCP listener until told to stop, then finishes what is in hand.
+pub fn tcp(listener: TcpListener, door: Door, hall: Hall) -> impl Future<Output = ()> + Send + 'static {
+    let stop = hall.stop.clone();
     let accept = move |context: &mut Context<'_>| listener.poll_accept(context);
-    keep_open(accept, stopping, move |(stream, address)| {
+    keep_open(accept, stop, move |(stream, address)| {
         // Replies are single small packets that must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let ip = address.ip().to_canonical();
         let peer = Peer { door, ip: Some(ip), allowed: None };
-        one(stream, peer, budget.enter(Some(ip)), Arc::clone(&house), stop.clone())
+        one(stream, peer, hall.budget.enter(Some(ip)), hall.clone())
     })
 }
 
-/// Serves the gate's socket until `stop`, then finishes what is in hand.
-pub fn unix(
-    listener: UnixListener,
-    budget: &Arc<Budget>,
-    house: &Arc<House>,
-    stop: &watch::Receiver<bool>,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (budget, house, stop) = (Arc::clone(budget), Arc::clone(house), stop.clone());
-    let stopping = stop.clone();
+/// Serves the gate's socket until told to stop, then finishes what is in hand.
+pub fn unix(listener: UnixListener, hall: Hall) -> impl Future<Output = ()> + Send + 'static {
+    let stop = hall.stop.clone();
     let accept = move |context: &mut Context<'_>| listener.poll_accept(context);
-    keep_open(accept, stopping, move |(stream, _)| {
-        gated(stream, budget.enter(None), Arc::clone(&house), stop.clone())
-    })
+    keep_open(accept, stop, move |(stream, _)| gated(stream, hall.budget.enter(None), hall.clone()))
 }
 
 /// Converses with whoever comes until `stop`, then finishes what is in hand.
@@ -89,19 +85,14 @@ pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
 }
 
 /// A connection from the gate: its first line says what the ssh key may do.
-async fn gated(
-    mut stream: UnixStream,
-    place: Result<Place, Full>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) {
+async fn gated(mut stream: UnixStream, place: Result<Place, Full>, hall: Hall) {
     let allowed = match tokio::time::timeout(PREFACE_TIMEOUT, allowed_by_preface(&mut stream)).await {
         Ok(Ok(allowed)) => allowed,
         Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
     let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
-    one(stream, peer, place, house, stop).await;
+    one(stream, peer, place, hall).await;
 }
 
 /// Reads the first line and not an octet more: what follows is the client's.
@@ -117,13 +108,8 @@ async fn allowed_by_preface(stream: &mut UnixStream) -> Result<Allowed, String> 
     Allowed::from_preface(&preface)
 }
 
-async fn one<S>(
-    mut stream: S,
-    peer: Peer,
-    place: Result<Place, Full>,
-    house: Arc<House>,
-    stop: watch::Receiver<bool>,
-) where
+async fn one<S>(mut stream: S, peer: Peer, place: Result<Place, Full>, hall: Hall)
+where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let _place = match place {
@@ -134,7 +120,7 @@ async fn one<S>(
         }
     };
     let ip = peer.ip;
-    if let Err(panic) = shielded(drive(&mut stream, peer, house, stop)).await {
+    if let Err(panic) = shielded(drive(&mut stream, peer, hall.house, hall.stop)).await {
         tracing::error!(peer = shown(ip), panic, "a fault in one connection");
         dismiss(&mut stream, &replies::broken()).await;
     }

@@ -1,6 +1,6 @@
 //! A message as it comes in after DATA: the header gathered in memory, then the body, hashed and spilled as it flows.
 
-use super::allowed::named_owners;
+use super::allowed::named_directories;
 use super::house::{House, fault};
 use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction};
 use super::replies;
@@ -188,7 +188,7 @@ impl About {
         let (channel, named) = match &peer.allowed {
             None => (Channel::Loopback, Vec::new()),
             Some(allowed) if allowed.is_everything() => {
-                (Channel::Gate(vec![Permit::Address(mailbox.owner)]), Vec::new())
+                (Channel::Gate(vec![Permit::Directory(mailbox.owner)]), Vec::new())
             }
             Some(allowed) => {
                 let domains = allowed.domains().iter().cloned().map(Permit::Domain).collect();
@@ -198,6 +198,7 @@ impl About {
         let session = submission::Session {
             sender: address.clone(),
             owner: mailbox.owner,
+            mailbox: mailbox.id,
             recipients: recipients.iter().map(|known| known.recipient.address.clone()).collect(),
             channel,
             hostname: house.config.hostname.clone(),
@@ -215,7 +216,8 @@ impl About {
             }
             About::Submission(mut session, named) => {
                 if let Channel::Gate(permits) = &mut session.channel {
-                    permits.extend(named_owners(&house.store, &named)?.into_iter().map(Permit::Address));
+                    permits
+                        .extend(named_directories(&house.store, &named)?.into_iter().map(Permit::Directory));
                 }
                 let gathering = submission::Gathering::begin(header, *session, &house.store)?;
                 Ok(Gathering::Submission(Box::new(gathering)))

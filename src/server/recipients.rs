@@ -298,7 +298,7 @@ fn allowed_by_ssh_key(
     mailbox: &Mailbox,
 ) -> Result<(), Reply> {
     let Some(allowed) = allowed else { return Ok(()) };
-    match allowed.covers(store, address, mailbox.owner).map_err(|error| fault(&error))? {
+    match allowed.covers(store, address, mailbox).map_err(|error| fault(&error))? {
         true => Ok(()),
         false => Err(replies::confined(address)),
     }
@@ -312,7 +312,7 @@ async fn cannot_receive(house: &House, domain: &Domain) -> Result<Option<&'stati
         Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),
         Ok(MailHosts::NoHosts) => Ok(Some("it has neither MX nor A nor AAAA in DNS")),
         Err(error) => {
-            tracing::info!(%domain, %error, "no answer");
+            tracing::info!(%domain, %error, "DNS does not say whether a domain can receive mail");
             Err(replies::dns_fault(domain.as_str()))
         }
     }

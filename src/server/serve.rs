@@ -33,6 +33,9 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
     files::raise_limit();
     let listeners = Listeners::bind(&config.listen)?;
     user::become_user(config.user.as_deref(), &config.state_dir)?;
+    if let Some(exposed) = user::exposed(&config.state_dir) {
+        tracing::warn!("{exposed}");
+    }
     let house = Arc::new(House::open(config)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -53,40 +56,44 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let relay = relay::Relay::open(house.relay.clone()).await;
     let dns = house.dns.clone();
     tokio::spawn(async move { dns.see_dnssec().await });
-    let mut open_doors = Vec::new();
+    let mut open_doors = JoinSet::new();
     let mut open = Opened::default();
     let limits = &house.config.limits;
     let strangers = Budget::new(limits.connections, limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
+    let hall = |budget: &Arc<Budget>| {
+        let (budget, house, stop) = (Arc::clone(budget), Arc::clone(&house), stopped.clone());
+        doors::Hall { budget, house, stop }
+    };
     for (door, listener) in listeners.tcp {
         let listener = TcpListener::from_std(listener).map_err(os)?;
         open.note(door, &listener).map_err(os)?;
         let budget = if door == Door::Mx { &strangers } else { &owners };
-        open_doors.push(tokio::spawn(doors::tcp(listener, door, budget, &house, &stopped)));
+        open_doors.spawn(doors::tcp(listener, door, hall(budget)));
     }
     let socket = house.config.state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
-    open_doors.push(tokio::spawn(doors::unix(unix, &by_gate, &house, &stopped)));
+    open_doors.spawn(doors::unix(unix, hall(&by_gate)));
     let socket = control::socket_in(&house.config.state_dir);
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
-    open_doors.push(tokio::spawn(control::serve(unix, relay.control(), stopped.clone())));
+    open_doors.spawn(control::serve(unix, relay.control(), stopped.clone()));
     tasks.spawn(relay::run(relay, stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate()).map_err(os)?, signal(SignalKind::interrupt()).map_err(os)?);
     open.announce(&house)?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let outcome = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        broken = broken(&mut open_doors) => Err(broken),
+        broken = broken(&mut tasks) => Err(broken),
+    };
     tracing::info!("stopping: finishing what is in hand");
     let _ = stop.send(true);
     let finish = async {
-        for door in open_doors {
-            let _ = door.await;
-        }
+        while open_doors.join_next().await.is_some() {}
         while tasks.join_next().await.is_some() {}
     };
     if tokio::time::timeout(GRACE, finish).await.is_err() {
@@ -94,7 +101,19 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
             "ending with letters still in hand; their senders were told nothing and will try again"
         );
     }
-    Ok(())
+    outcome
+}
+
+/// Waits until one of those breaks off that are to run until we stop. A server that goes on without its relay would take
+/// letters that nobody carries: it is better ended, and started again.
+async fn broken(tasks: &mut JoinSet<()>) -> Failure {
+    let why = match tasks.join_next().await {
+        Some(Err(error)) => error.to_string(),
+        Some(Ok(())) => "it ended by itself".into(),
+        None => std::future::pending().await,
+    };
+    tracing::error!(why, "a part of the server broke off; ending, to be started again");
+    Failure::new(Exit::Software, format!("a part of the server broke off: {why}"))
 }
 
 /// What was bound, for `state_dir/listening.json`: port 0 in the configuration means that the system chose.
@@ -151,5 +170,19 @@ async fn sweep(house: Arc<House>, mut stop: watch::Receiver<bool>) {
             () = tokio::time::sleep(SWEEP_EVERY) => {}
             _ = stop.wait_for(|stop| *stop) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_part_that_breaks_off_is_the_end_of_the_server() {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(std::future::pending());
+        tasks.spawn(async { panic!("a fault") });
+        let failure = broken(&mut tasks).await;
+        assert!(failure.to_string().contains("broke off") && failure.exit == Exit::Software, "{failure}");
     }
 }

@@ -210,6 +210,11 @@ impl Client {
         matches!(&self.phase, Phase::Transaction(transaction) if transaction.dot_is_out())
     }
 
+    /// Whether the server has asked for the message, which it may refuse at any time.
+    pub fn is_sending(&self) -> bool {
+        matches!(&self.phase, Phase::Transaction(transaction) if transaction.is_sending())
+    }
+
     /// Whether a transaction may begin.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready)

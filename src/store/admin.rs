@@ -1,16 +1,19 @@
 //! Changes by the administrator: addresses and aliases are made and removed with care. The server needs no reload: the
 //! next look-up sees them.
 
-use super::list::AddressEntry;
-use super::names::{self, CATCH_ALL, Component, MAILDIR, REMOVED, Readings};
+use super::names::{self, CATCH_ALL, Component, MAILDIR, Readings};
 use super::place::Place;
 use super::root::Root;
 use super::tree::{DirId, Lookup, Store};
 use super::{StoreError, durable};
 use crate::mail::address::{Address, Domain};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, RenameFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, Uid};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
+
+mod remove;
+
+pub use remove::{DomainLeft, Removed};
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -92,88 +95,6 @@ impl Store {
         self.must_be_free(&root, &parent, &name)?;
         let id = found.id();
         self.link_at(&root, &Target { parent, name, first_of_domain: true }, target.as_str(), id)
-    }
-
-    /// Removes an address, an alias or a topic. Refuses while letters or topics are in it, or aliases point at it.
-    pub fn remove_address(&self, address: &Address) -> Result<(), ChangeError> {
-        let root = self.watch.root_for_change()?;
-        let target = self.target(&root, address, false)?;
-        let Target { parent, name, .. } = &target;
-        let name = name.as_str();
-        let found =
-            durable::lstat(&parent.handle, name).map_err(|errno| fault(parent, name, "look", errno))?;
-        match found.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Some(FileType::Symlink) => {
-                rustix::fs::unlinkat(&parent.handle, name, AtFlags::empty())
-                    .and_then(|()| durable::sync_directory(&parent.handle))
-                    .map_err(|errno| fault(parent, name, "remove the link", errno))?;
-                Ok(())
-            }
-            Some(FileType::Directory) => self.remove_directory(&root, address, &target),
-            _ => Err(refused(format!("{address} does not exist"))),
-        }
-    }
-
-    fn remove_directory(&self, root: &Root, address: &Address, target: &Target) -> Result<(), ChangeError> {
-        let Target { parent, name, .. } = target;
-        let name = name.as_str();
-        let Some(place) = self.mailbox_at(root, parent, name)? else {
-            return Err(refused(format!("{address} does not exist")));
-        };
-        let aliases = self.aliases_of(place.id())?;
-        if !aliases.is_empty() {
-            let aliases = aliases.join(", ");
-            return Err(refused(format!(
-                "{address} is also {aliases}: `pillarbox address remove` these aliases first"
-            )));
-        }
-        must_be_empty(address, &place)?;
-        // Out of reach first, then emptied: what comes in meanwhile finds no `new` to go to, and is asked to try again.
-        let random = durable::random_hex().map_err(|error| random_fault(parent, error))?;
-        let hidden = format!("{REMOVED}{random}");
-        let rename = |from: &str, to: &str| {
-            durable::rename(&parent.handle, from, &parent.handle, to, RenameFlags::NOREPLACE)
-                .map_err(|errno| fault(parent, from, "rename", errno))
-        };
-        rename(name, &hidden)?;
-        if let Err(errno) = dismantle(&place, parent, &hidden) {
-            rename(&hidden, name)?;
-            return Err(match errno {
-                Errno::NOTEMPTY | Errno::EXIST => {
-                    refused(format!("a letter came for {address} just now: `pillarbox pull`, then try again"))
-                }
-                errno => fault(parent, name, "remove", errno).into(),
-            });
-        }
-        durable::sync_directory(&parent.handle)
-            .map_err(|errno| fault(parent, name, "make the removal durable", errno).into())
-    }
-
-    /// The links, as `local[/topic]@domain`, that lead to a directory.
-    fn aliases_of(&self, id: DirId) -> Result<Vec<String>, StoreError> {
-        let root = self.watch.root()?;
-        let top = Place::of_root(&root)?;
-        let mut found = Vec::new();
-        for domain in self.domains()?.into_iter().filter(|it| it.alias_of.is_none()) {
-            let Some(place) = self.step(&root, &top, &domain.name)? else { continue };
-            let Ok(domain) = Domain::parse(&domain.name) else { continue };
-            let name_of = |local: &str| format!("{local}@{domain}");
-            for AddressEntry { local, topics } in self.addresses(&domain)? {
-                let Some(address) = self.step(&root, &place, &local.name)? else { continue };
-                if local.alias_of.is_some() && address.id() == id {
-                    found.push(name_of(&local.name));
-                }
-                for topic in topics.into_iter().filter(|it| it.alias_of.is_some()) {
-                    let place = self.step(&root, &address, &topic.name)?;
-                    found.extend(
-                        place
-                            .filter(|it| it.id() == id)
-                            .map(|_| name_of(&format!("{}/{}", local.name, topic.name))),
-                    );
-                }
-            }
-        }
-        Ok(found)
     }
 
     fn free_target(&self, root: &Root, address: &Address) -> Result<Target, ChangeError> {
@@ -288,56 +209,6 @@ fn make(parent: &Place, name: &str) -> Result<(), ChangeError> {
     }
 }
 
-fn must_be_empty(address: &Address, place: &Place) -> Result<(), ChangeError> {
-    let entries = durable::entries(&place.handle).map_err(|errno| fault(place, ".", "read", errno))?;
-    let more: Vec<String> = entries
-        .iter()
-        .map(|entry| String::from_utf8_lossy(&entry.name).into_owned())
-        .filter(|name| !MAILDIR.contains(&name.as_str()))
-        .collect();
-    if !more.is_empty() {
-        return Err(refused(format!("{address} still holds {more:?}: remove these topics or files first")));
-    }
-    for name in ["new", "cur"] {
-        let folder = match durable::open_directory(&place.handle, name) {
-            Err(Errno::NOENT) => continue,
-            other => other.map_err(|errno| fault(place, name, "open", errno))?,
-        };
-        let waiting = durable::entries(folder).map_err(|errno| fault(place, name, "read", errno))?.len();
-        if waiting > 0 {
-            return Err(refused(format!(
-                "{address} still has {waiting} letters waiting in {name}: `pillarbox pull` first"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// `new` goes first: from then on no delivery can be committed here.
-fn dismantle(place: &Place, parent: &Place, hidden: &str) -> rustix::io::Result<()> {
-    for name in ["new", "cur"] {
-        gone(rustix::fs::unlinkat(&place.handle, name, AtFlags::REMOVEDIR))?;
-    }
-    match durable::open_directory(&place.handle, "tmp") {
-        Err(Errno::NOENT) => {}
-        tmp => {
-            let tmp = tmp?;
-            for entry in durable::entries(&tmp)? {
-                gone(rustix::fs::unlinkat(&tmp, entry.name.as_slice(), AtFlags::empty()))?;
-            }
-            gone(rustix::fs::unlinkat(&place.handle, "tmp", AtFlags::REMOVEDIR))?;
-        }
-    }
-    rustix::fs::unlinkat(&parent.handle, hidden, AtFlags::REMOVEDIR)
-}
-
-fn gone(removed: rustix::io::Result<()>) -> rustix::io::Result<()> {
-    match removed {
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
-    }
-}
-
 fn below(parent: &Place, name: &str) -> String {
     if parent.path.is_empty() { name.to_owned() } else { format!("{}/{name}", parent.path) }
 }
@@ -348,10 +219,6 @@ fn refused(text: String) -> ChangeError {
 
 fn fault(parent: &Place, name: &str, doing: &str, errno: Errno) -> StoreError {
     StoreError::io(format!("MAIL_ROOT/{}: cannot {doing}", below(parent, name)), errno.into())
-}
-
-fn random_fault(parent: &Place, error: std::io::Error) -> StoreError {
-    StoreError::io(format!("MAIL_ROOT/{}: choosing a name", parent.path), error)
 }
 
 #[cfg(test)]

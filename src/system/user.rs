@@ -3,7 +3,7 @@
 use crate::error::{Exit, Failure};
 use nix::unistd::{Uid, User, getuid, initgroups, setgid, setuid};
 use std::ffi::CString;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 /// Becomes `user` for good, when started as root; otherwise `user` must be who we are already. `state_dir` is made
@@ -88,6 +88,21 @@ pub fn find(user: Option<&str>) -> Result<Option<User>, Failure> {
     found.map(Some).ok_or_else(|| config(format!("no such user; `useradd --system {name}` makes it")))
 }
 
+/// What to say where others than its owner can read `state_dir` or write to it: letters lie there, and the sockets of
+/// the owner's door and of the queue.
+pub fn exposed(state_dir: &Path) -> Option<String> {
+    let mode = std::fs::metadata(state_dir).ok()?.permissions().mode();
+    if mode & 0o066 == 0 {
+        return None;
+    }
+    let dir = state_dir.display();
+    let mode = mode & 0o7777;
+    Some(format!(
+        "state_dir {dir} can be read or written by others than its owner (mode {mode:04o}); letters lie there: \
+         `chmod 700 {dir}` (systemd: StateDirectoryMode=0700)"
+    ))
+}
+
 /// Makes `state_dir` (0700) where it is missing, and gives it to `owner` if we are root.
 pub fn prepare_state_dir(owner: Option<&User>, state_dir: &Path) -> Result<(), Failure> {
     if state_dir.is_dir() {
@@ -105,5 +120,28 @@ pub fn prepare_state_dir(owner: Option<&User>, state_dir: &Path) -> Result<(), F
             std::os::unix::fs::chown(state_dir, Some(user), Some(group)).map_err(cannot)
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_dir_that_others_can_read_or_write_is_pointed_out() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = top.path().join("state");
+        prepare_state_dir(None, &dir).unwrap();
+        assert_eq!(exposed(&dir), None);
+        for (mode, told) in [(0o755, true), (0o770, true), (0o702, true), (0o711, false), (0o500, false)] {
+            std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(mode)).unwrap();
+            let said = exposed(&dir).unwrap_or_default();
+            assert_eq!(
+                said.contains(&format!("mode {mode:04o}")) && said.contains("chmod 700"),
+                told,
+                "{said}"
+            );
+        }
+        assert_eq!(exposed(&top.path().join("none")), None);
     }
 }

@@ -49,6 +49,8 @@ pub struct Session {
     pub sender: Address,
     /// The `owner` of the mailbox that MAIL FROM found.
     pub owner: DirId,
+    /// Its `id`.
+    pub mailbox: DirId,
     /// RCPT TO, those that were accepted.
     pub recipients: Vec<Address>,
     /// How the connection came.
@@ -225,6 +227,7 @@ fn blank(session: Session) -> Evidence<DirId> {
         channel: session.channel,
         sender: session.sender,
         owner: session.owner,
+        mailbox: session.mailbox,
         recipients: session.recipients,
         form: Ok(()),
         claims: Vec::new(),

@@ -94,6 +94,18 @@ impl Key {
     }
 }
 
+/// `letter` under one more field, or several, with their line ends.
+pub fn on_top(field: &str, letter: &[u8]) -> Vec<u8> {
+    [field.as_bytes(), letter].concat()
+}
+
+/// `letter` with a text replaced, once; it must be there.
+pub fn with(letter: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let text = String::from_utf8(letter.to_vec()).unwrap();
+    assert!(text.contains(from), "{from:?} is not in\n{text}");
+    text.replacen(from, to, 1).into_bytes()
+}
+
 /// Whether dkimpy finds the first signature of a letter good, by the text of its key's record.
 pub fn dkimpy_verifies(letter: &[u8], record: &str) -> bool {
     match run("dkimpy_verify.py", &[record], letter).as_slice() {

@@ -12,6 +12,7 @@ pub mod mx;
 pub mod odd;
 pub mod peers;
 pub mod pki;
+pub mod policies;
 pub mod post;
 pub mod signed;
 pub mod sink;
@@ -153,7 +154,9 @@ impl Plan {
         let root = Arc::new(tempfile::Builder::new().prefix("pillarbox-test-").tempdir().unwrap());
         let (mail, state) = (root.path().join("mail"), root.path().join("state"));
         std::fs::create_dir_all(&mail).unwrap();
-        std::fs::create_dir_all(&state).unwrap();
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&state)
+            .unwrap();
         for address in &self.addresses {
             let (local, domain) = address.rsplit_once('@').unwrap();
             std::fs::create_dir_all(mail.join(domain).join(local)).unwrap();

@@ -1,6 +1,7 @@
 //! Other people's mail programs: Debian's Exim and Postfix, unpacked but not installed (`tests/peers/`), as the strangers
 //! of `there.example` with a mailbox `friend`.
 
+use super::pki::Shown;
 use super::wire::Wire;
 use super::{PATIENCE, eventually, letters_in};
 use std::io::{Read, Write};
@@ -9,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -48,6 +49,21 @@ impl Exim {
     /// The stranger's; what is not for him goes to `next`.
     pub fn stranger(next: SocketAddr) -> Exim {
         Exim::with_config("exim.conf", next)
+    }
+
+    /// The stranger's, who takes letters under TLS and sends nothing on.
+    pub fn stranger_with_tls(shown: &Shown) -> Exim {
+        let exim = Exim::stranger(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)));
+        let file = |name| exim.place.path().join(name);
+        shown.write(&file("chain.pem"), &file("key.pem"));
+        let config = std::fs::read_to_string(file("conf")).unwrap();
+        let tls = format!(
+            "tls_advertise_hosts = *\ntls_certificate = {}\ntls_privatekey = {}",
+            file("chain.pem").display(),
+            file("key.pem").display()
+        );
+        std::fs::write(file("conf"), config.replace("tls_advertise_hosts =", &tls)).unwrap();
+        exim
     }
 
     /// The article's own client; signs with the keys in `keys` and submits to `next`.
@@ -89,7 +105,8 @@ impl Exim {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let (exim, ended) = (Arc::new(self), Arc::new(AtomicBool::new(false)));
-        let (ours, over) = (exim.clone(), ended.clone());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (ours, over, count) = (exim.clone(), ended.clone(), connections.clone());
         // The first run settles the directory.
         assert!(exim.command().arg("-bV").output().unwrap().status.success());
         let thread = std::thread::spawn(move || {
@@ -98,6 +115,7 @@ impl Exim {
                 if over.load(Ordering::Relaxed) {
                     break;
                 }
+                count.fetch_add(1, Ordering::Relaxed);
                 let (input, output) = (stream.try_clone().unwrap(), stream);
                 let mut command = ours.command();
                 command.args(["-odf", "-bs"]).stdin(OwnedFd::from(input)).stdout(OwnedFd::from(output));
@@ -108,7 +126,7 @@ impl Exim {
                 let _ = child.wait();
             }
         });
-        Listening { address, exim, ended, thread: Some(thread) }
+        Listening { address, exim, ended, connections, thread: Some(thread) }
     }
 
     pub fn log(&self) -> String {
@@ -121,6 +139,7 @@ pub struct Listening {
     pub address: SocketAddr,
     exim: Arc<Exim>,
     ended: Arc<AtomicBool>,
+    connections: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -128,6 +147,21 @@ impl Listening {
     /// What the friend has got.
     pub fn letters(&self) -> Vec<String> {
         letters_in(&self.exim.place.path().join("friend/new"))
+    }
+
+    /// How often it was connected to.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether it puts everybody off at RCPT.
+    pub fn greylist(&self, on: bool) {
+        let sign = self.exim.place.path().join("greylist");
+        if on { std::fs::write(sign, "").unwrap() } else { std::fs::remove_file(sign).unwrap() }
+    }
+
+    pub fn log(&self) -> String {
+        self.exim.log()
     }
 }
 
@@ -152,17 +186,33 @@ pub struct Postfix {
 impl Postfix {
     /// Starts it; what is not for the friend goes to `next`.
     pub fn start(next: SocketAddr) -> Postfix {
+        Postfix::start_where(next, &|_| {})
+    }
+
+    /// The same with more lines of `main.cf`.
+    pub fn with(next: SocketAddr, settings: &str) -> Postfix {
+        Postfix::start_where(next, &|place| std::fs::write(place.join("settings"), settings).unwrap())
+    }
+
+    /// Starts it, with TLS at its door; nothing is sent on.
+    pub fn start_with_tls(shown: &Shown) -> Postfix {
+        let prepare = |place: &Path| shown.write(&place.join("chain.pem"), &place.join("key.pem"));
+        Postfix::start_where(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), &prepare)
+    }
+
+    fn start_where(next: SocketAddr, prepare: &dyn Fn(&Path)) -> Postfix {
         // It cannot take port 0, and a port that is free now need not be so a moment later.
         for _ in 0..5 {
-            if let Some(postfix) = Postfix::start_on(free_port(), next) {
+            if let Some(postfix) = Postfix::start_on(free_port(), next, prepare) {
                 return postfix;
             }
         }
         panic!("no port for Postfix");
     }
 
-    fn start_on(address: SocketAddr, next: SocketAddr) -> Option<Postfix> {
+    fn start_on(address: SocketAddr, next: SocketAddr, prepare: &dyn Fn(&Path)) -> Option<Postfix> {
         let place = place();
+        prepare(place.path());
         let child = Command::new(script("postfix"))
             .arg(unpacked("postfix"))
             .arg(place.path())

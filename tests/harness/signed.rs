@@ -24,6 +24,7 @@ pub struct Zone {
 enum State {
     Nsec,
     Nsec3,
+    OptOut,
     Unsigned,
     /// Delegated and served, but never loaded: SERVFAIL.
     Dead,
@@ -50,6 +51,11 @@ impl Zone {
     /// Signed, with NSEC3.
     pub fn nsec3(name: &str, text: &str) -> Zone {
         Zone { state: State::Nsec3, ..Zone::signed(name, text) }
+    }
+
+    /// Signed, with NSEC3 and opt-out, as the great registries do it.
+    pub fn opt_out(name: &str, text: &str) -> Zone {
+        Zone { state: State::OptOut, ..Zone::signed(name, text) }
     }
 
     /// An insecure delegation.
@@ -237,7 +243,7 @@ impl Drop for Resolver {
 }
 
 fn signs(zone: &Zone) -> bool {
-    matches!(zone.state, State::Nsec | State::Nsec3 | State::Spoilt(Fault::WrongDs))
+    matches!(zone.state, State::Nsec | State::Nsec3 | State::OptOut | State::Spoilt(Fault::WrongDs))
 }
 
 fn write_config(dir: &Path, address: SocketAddr, zones: &[Zone]) {
@@ -251,7 +257,7 @@ fn write_config(dir: &Path, address: SocketAddr, zones: &[Zone]) {
         at("knot.log"),
         at("keys"),
     );
-    for (id, nsec3) in [("nsec", "off"), ("nsec3", "on")] {
+    for (id, nsec3) in [("nsec", "off"), ("nsec3", "on"), ("optout", "on\n    nsec3-opt-out: on")] {
         let _ = write!(
             text,
             "  - id: {id}\n    manual: on\n    single-type-signing: on\n    algorithm: ecdsap256sha256\n    nsec3: {nsec3}\n"
@@ -266,7 +272,11 @@ fn write_config(dir: &Path, address: SocketAddr, zones: &[Zone]) {
     for zone in zones {
         let _ = writeln!(text, "  - domain: \"{}\"\n    file: \"{}\"", zone.name, zone.file());
         if signs(zone) {
-            let policy = if zone.state == State::Nsec3 { "nsec3" } else { "nsec" };
+            let policy = match zone.state {
+                State::Nsec3 => "nsec3",
+                State::OptOut => "optout",
+                _ => "nsec",
+            };
             let _ = writeln!(text, "    dnssec-signing: on\n    dnssec-policy: {policy}");
         }
     }

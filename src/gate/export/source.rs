@@ -17,10 +17,13 @@ pub(super) struct Source {
     allowed: Allowed,
 }
 
-/// Mailboxes by their own names, and what was asked for and is not to be had, in words.
+/// Mailboxes by their own names, and what was asked for and is not to be had.
 #[derive(Debug, Default)]
 pub(super) struct Selected {
     pub mailboxes: Vec<Mailbox>,
+    /// What was asked for and is not there, in home's own words.
+    pub unknown: Vec<String>,
+    /// In words.
     pub troubles: Vec<String>,
 }
 
@@ -36,18 +39,24 @@ impl Source {
     }
 
     /// The wanted mailboxes (none wanted: all), as far as the session may see them, each directory once.
-    pub fn select(&self, wanted: &[String]) -> Result<Selected, String> {
-        let wanted = Allowed::parse(wanted).map_err(|failure| failure.message)?;
+    pub fn select(&self, words: &[String]) -> Result<Selected, String> {
+        let wanted = Allowed::parse(words).map_err(|failure| failure.message)?;
         let mut selected = Selected::default();
-        let confined = self.directories(&self.allowed, "this ssh key is for", &mut selected.troubles)?;
-        let asked = self.directories(&wanted, "asked for", &mut selected.troubles)?;
-        for name in wanted.names() {
+        let confined = self.confined(&mut selected.troubles)?;
+        let mut asked = HashSet::new();
+        for (word, name) in words.iter().zip(wanted.names()) {
             let found = self.mailboxes_of(name).map_err(|error| error.to_string())?;
             let within = |mailbox: &Mailbox| confined.as_ref().is_none_or(|ids| ids.contains(&mailbox.id));
-            if !found.is_empty() && !found.iter().any(within) {
+            if found.is_empty() {
+                selected.unknown.push(word.clone());
+            } else if !found.iter().any(within) {
                 selected.troubles.push(format!("asked for {name}: this ssh key is for other addresses"));
             }
+            asked.extend(found.iter().map(|mailbox| mailbox.id));
         }
+        selected.unknown.sort();
+        selected.unknown.dedup();
+        let asked = (!wanted.everything()).then_some(asked);
         selected.mailboxes = self.every_mailbox().map_err(|error| error.to_string())?;
         for ids in [confined, asked].into_iter().flatten() {
             selected.mailboxes.retain(|mailbox| ids.contains(&mailbox.id));
@@ -70,21 +79,16 @@ impl Source {
         self.store.remove_exported(mailbox, letters)
     }
 
-    /// The directories behind names; nothing where there are no names, which is all of them.
-    fn directories(
-        &self,
-        names: &Allowed,
-        whose: &str,
-        troubles: &mut Vec<String>,
-    ) -> Result<Option<HashSet<DirId>>, String> {
-        if names.everything() {
+    /// The directories that the session may see; nothing where it may see all.
+    fn confined(&self, troubles: &mut Vec<String>) -> Result<Option<HashSet<DirId>>, String> {
+        if self.allowed.everything() {
             return Ok(None);
         }
         let mut ids = HashSet::new();
-        for name in names.names() {
+        for name in self.allowed.names() {
             let found = self.mailboxes_of(name).map_err(|error| error.to_string())?;
             if found.is_empty() {
-                troubles.push(format!("{whose} {name}: there is no such address on this server"));
+                troubles.push(format!("this ssh key is for {name}: there is no such address on this server"));
             }
             ids.extend(found.iter().map(|mailbox| mailbox.id));
         }

@@ -35,13 +35,13 @@ impl Server {
         Source::open(&Allowed::parse(allowed).unwrap(), &config).unwrap().0
     }
 
-    /// The labels that a session confined to `allowed` gets when it asks for `wanted`, and the troubles.
+    /// The labels that a session confined to `allowed` gets when it asks for `wanted`; what is unknown, and the troubles.
     fn select(&self, allowed: &[&str], wanted: &[&str]) -> (Vec<String>, Vec<String>) {
         let wanted: Vec<String> = wanted.iter().map(|name| name.to_string()).collect();
         let selected = self.source(allowed).select(&wanted).unwrap();
         let mut labels: Vec<String> = selected.mailboxes.into_iter().map(|mailbox| mailbox.label).collect();
         labels.sort();
-        (labels, selected.troubles)
+        (labels, [selected.unknown, selected.troubles].concat())
     }
 
     /// What a home that says `said` hears, as words.
@@ -119,6 +119,33 @@ fn asking_for_more_gives_nothing_and_says_so() {
         assert_eq!(troubles.len(), 1, "{wanted}");
         assert!(troubles[0].contains(wanted));
     }
+}
+
+#[test]
+fn what_is_not_there_is_told_from_what_is_not_allowed() {
+    let server = tree();
+    let wanted = [
+        "Nobody@example.org",
+        "me/nothing@example.org",
+        "me@example.edu",
+        "example.edu",
+        "nobody@example.org",
+    ];
+    let said =
+        |allowed: &[&str], wanted: &[&str]| server.hears(allowed, &[request(wanted), FromHome::Done]).0;
+    let heard = said(&[], &wanted);
+    for name in wanted {
+        assert!(heard.contains(&format!("Unknown({name:?})")), "{name}: {heard:?}");
+    }
+    for (allowed, wanted) in [("me@example.org", "you@example.org"), ("gone@example.org", "me@example.org")] {
+        let heard = said(&[allowed], &[wanted]);
+        assert!(heard.iter().all(|frame| !frame.starts_with("Unknown")), "{heard:?}");
+        assert!(heard.iter().any(|frame| frame.starts_with("trouble")), "{heard:?}");
+    }
+    // A name that cannot be looked up may be there.
+    fs::create_dir(server.path("example.org/NOBODY")).unwrap();
+    let heard = said(&[], &["nobody@example.org"]);
+    assert!(heard.last().unwrap().starts_with("fault"), "{heard:?}");
 }
 
 #[test]

@@ -15,7 +15,6 @@ use crate::mail::date::ahead;
 use crate::net::waiting::Waiting;
 use serde::Serialize;
 use std::fmt;
-use std::io::Write;
 use std::time::SystemTime;
 
 /// One line of `outbox list`.
@@ -62,9 +61,18 @@ pub fn list_servers(config: &config::Home) -> Result<(Vec<Listed>, Vec<Failure>)
     Ok((letters, failures))
 }
 
-/// Submits what waits, oldest first; a line for each letter goes to `told`. With `only`, just the entries of these
+/// What a flush made of one letter.
+#[derive(Debug)]
+pub struct Tried {
+    /// The entry's name.
+    pub id: String,
+    /// What the server said that took it; or why it is still here.
+    pub ended: Result<String, Failure>,
+}
+
+/// Submits what waits, oldest first; what came of each letter goes to `told`. With `only`, just the entries of these
 /// names, and also those that a server refused before. Fails, when all were tried, with the gravest of what happened.
-pub fn flush(config: &config::Home, only: &[String], told: &mut dyn Write) -> Result<(), Failure> {
+pub fn flush(config: &config::Home, only: &[String], told: &mut dyn FnMut(&Tried)) -> Result<(), Failure> {
     let outbox = Outbox::at(&config.outbox);
     outbox.sweep(SystemTime::now());
     let ids = outbox.ids().map_err(|error| unreadable(config, &error))?;
@@ -94,12 +102,10 @@ pub fn flush(config: &config::Home, only: &[String], told: &mut dyn Write) -> Re
             }
             Err(error) => Err(Failure::new(Exit::TempFail, error.to_string())),
         };
-        let _ = match &ended {
-            Ok(said) => writeln!(told, "{id}: sent: {said}"),
-            Err(failure) => writeln!(told, "{id}: {failure}"),
-        };
-        if let Err(failure) = ended {
-            let failure = Failure::new(failure.exit, format!("{id}: {failure}"));
+        let tried = Tried { id, ended };
+        told(&tried);
+        if let Err(failure) = &tried.ended {
+            let failure = Failure::new(failure.exit, tried.to_string());
             // A letter that waits is less grave than one that needs its owner.
             if worst.as_ref().is_none_or(|worst| worst.exit == Exit::TempFail) {
                 worst = Some(failure);
@@ -196,6 +202,16 @@ fn deferred_at(server: &str, waiting: Waiting) -> Listed {
     }
 }
 
+/// One line.
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.ended {
+            Ok(said) => write!(f, "{}: sent: {said}", self.id),
+            Err(failure) => write!(f, "{}: {failure}", self.id),
+        }
+    }
+}
+
 /// One letter as a person reads it: two lines.
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -214,7 +230,10 @@ impl fmt::Display for Listed {
             write!(f, ", next try {}", ahead(next - jiff::Timestamp::now().as_second()))?;
         }
         match &self.said {
-            Some(said) => write!(f, " ({} tries): {said}", self.tries),
+            Some(said) => {
+                let tries = if self.tries == 1 { "try" } else { "tries" };
+                write!(f, " ({} {tries}): {said}", self.tries)
+            }
             None => Ok(()),
         }
     }

@@ -58,6 +58,8 @@ pub(super) enum ReceiveError {
 pub(super) struct Received {
     /// By the mailbox's index.
     pub mailboxes: Vec<Mailbox>,
+    /// Names that were asked for and are not on this server.
+    pub unknown: Vec<String>,
     /// What the gate or the reader could not do, for the user.
     pub troubles: Vec<String>,
     /// Keys of letters that the gate has removed.
@@ -80,6 +82,8 @@ pub(super) struct Mailbox {
 /// The reader.
 pub(super) struct Receiver<'a> {
     pub places: &'a mut Places,
+    /// The addresses that the gate was asked for.
+    pub asked: &'a [String],
     /// Keys that are at home, or on their way through the committer.
     pub known: HashSet<Key>,
     /// Keys that were at home once, and were removed from the server.
@@ -162,6 +166,7 @@ impl Receiver<'_> {
                 let keys = numbers.iter().filter_map(|number| self.state.unconfirmed.remove(number));
                 self.received.removed.extend(keys);
             }
+            FromServer::Unknown(name) => self.unknown(name)?,
             FromServer::Trouble(text) => self.trouble(text),
             FromServer::Fault(text) => return Err(ReceiveError::Fault(printable(&text, WORDS))),
             FromServer::Bye if self.state.sent => return Ok(true),
@@ -334,6 +339,14 @@ impl Receiver<'_> {
         if let Some((_, staging)) = mailbox.and_then(|mailbox| mailbox.home.as_ref()) {
             let _ = unlinkat(&staging.handle, name, AtFlags::empty());
         }
+    }
+
+    fn unknown(&mut self, name: String) -> Result<(), ReceiveError> {
+        if !self.asked.contains(&name) || self.received.unknown.contains(&name) {
+            return Err(WireError::Order("an address that was not asked for").into());
+        }
+        self.received.unknown.push(name);
+        Ok(())
     }
 
     fn trouble(&mut self, text: String) {

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub mailboxes: Vec<Tally>,
+    /// Names that were asked for and are not there.
+    pub unknown: Vec<String>,
     /// What could not be done, without stopping the rest.
     pub troubles: Vec<String>,
     /// What ended the session early.
@@ -80,15 +82,28 @@ impl Report {
     /// The run's end: what failed, in one line.
     pub fn verdict(self) -> Result<(), Failure> {
         let troubles: usize = self.servers.iter().map(|(_, outcome)| outcome.troubles.len()).sum();
+        let unknown = self.unknown().join(", ");
         let failures = self.servers.into_iter().filter_map(|(_, outcome)| outcome.failure);
         let mut messages: Vec<String> = failures.map(|failure| failure.message).collect();
         if messages.is_empty() && troubles > 0 {
             messages.push("not everything could be pulled: see above".into());
         }
-        match messages.is_empty() {
-            true => Ok(()),
-            false => Err(Failure::new(Exit::TempFail, format!("pull: {}", messages.join("; ")))),
+        // What may be different at the next try comes first.
+        match (messages.is_empty(), unknown.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => {
+                Err(Failure::new(Exit::NoUser, format!("pull: no server has such an address: {unknown}")))
+            }
+            (false, _) => Err(Failure::new(Exit::TempFail, format!("pull: {}", messages.join("; ")))),
         }
+    }
+
+    /// Names that no server has: each of them said so.
+    fn unknown(&self) -> Vec<&str> {
+        let Some(((_, first), others)) = self.servers.split_first() else { return Vec::new() };
+        let names =
+            first.unknown.iter().filter(|name| others.iter().all(|(_, it)| it.unknown.contains(name)));
+        names.map(String::as_str).collect()
     }
 
     fn tallies(&self) -> impl Iterator<Item = &Tally> {
@@ -119,7 +134,7 @@ impl Report {
     fn json(&self) -> String {
         let servers: Vec<serde_json::Value> =
             self.servers.iter().map(|(name, outcome)| server(name, outcome)).collect();
-        let ok = self.servers.iter().all(|(_, outcome)| is_ok(outcome));
+        let ok = self.servers.iter().all(|(_, outcome)| is_ok(outcome)) && self.unknown().is_empty();
         serde_json::json!({ "letters": self.letters(), "servers": servers, "ok": ok }).to_string()
     }
 }
@@ -134,6 +149,7 @@ fn server(name: &str, outcome: &Outcome) -> serde_json::Value {
         "server": name,
         "ok": is_ok(outcome),
         "error": outcome.failure.as_ref().map(|failure| &failure.message),
+        "unknown": outcome.unknown,
         "troubles": outcome.troubles,
         "mailboxes": mailboxes,
     })

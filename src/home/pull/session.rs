@@ -54,8 +54,17 @@ pub(super) fn exchange(
         let pool = Pool::start(scope);
         let received = &mut received;
         let state = State::default();
-        let receiver =
-            Receiver { places, known, remembered, batches: Some(batches), pool, progress, received, state };
+        let receiver = Receiver {
+            places,
+            asked: addresses,
+            known,
+            remembered,
+            batches: Some(batches),
+            pool,
+            progress,
+            received,
+            state,
+        };
         let read = receiver.run(BufReader::with_capacity(READ_BUFFER, from_gate));
         let stored = committer.join().unwrap_or_else(|_| {
             Err(Failure::new(Exit::Software, "storing letters ended in a panic: please report it"))
@@ -87,5 +96,5 @@ fn outcome(received: Received, committed: &Committed, failure: Option<Failure>) 
         (tally.letters, tally.octets) = committed.get(&index).copied().unwrap_or_default();
         mailboxes.push(tally);
     }
-    Outcome { mailboxes, troubles: received.troubles, failure }
+    Outcome { mailboxes, unknown: received.unknown, troubles: received.troubles, failure }
 }

@@ -98,6 +98,19 @@ fn letters(mail: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
+fn only_what_was_asked_for_can_be_unknown() {
+    let mail = tempfile::tempdir().unwrap();
+    let gate = Gate::of(ONE, &[]).say(FromServer::Unknown("me@example.org".into())).bye();
+    let mut home = home(mail.path());
+    let (outcome, _) = gate.pulled_by(&mut home);
+    assert!(outcome.failure.unwrap().message.contains("not asked for"));
+    let asked = ["me@example.org".to_owned()];
+    let (outcome, _) = session::exchange(&mut home, &gate.0[..], Vec::new(), &asked, Progress::new("test"));
+    assert!(outcome.failure.is_none() && outcome.troubles.is_empty(), "{outcome:?}");
+    assert_eq!(outcome.unknown, asked);
+}
+
+#[test]
 fn letters_come_home_with_place_name_and_flags() {
     let mail = tempfile::tempdir().unwrap();
     let gate = Gate::of(ONE, &["example.org/me", "example.org/me/topic"])

@@ -60,7 +60,9 @@ pub fn run(arguments: &[OsString], config: &config::Home, streams: Streams) -> R
         }
         Mode::Session => session::run(config, streams),
         Mode::List => list(config, streams.output),
-        Mode::Flush => outbox::flush(config, &[], streams.errors),
+        Mode::Flush => outbox::flush(config, &[], &mut |tried| {
+            let _ = writeln!(streams.errors, "{tried}");
+        }),
         Mode::Nothing => Ok(()),
     }
 }

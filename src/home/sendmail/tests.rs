@@ -179,7 +179,7 @@ fn what_waits_is_queued_and_flushed_with_the_same_bytes_and_nonce() {
 
     // The server says that it may have the letter, or not: the same one is asked again.
     busy.set(&[]);
-    outbox::flush(&config, &[], &mut Vec::new()).unwrap();
+    outbox::flush(&config, &[], &mut |_| {}).unwrap();
     let second = busy.heard();
     assert_eq!(first.nonce(), second.nonce());
     assert_eq!(first.unsealed(), second.unsealed());
@@ -207,19 +207,19 @@ fn after_a_lost_dot_only_the_same_server_is_asked_again() {
     ended.unwrap();
     assert!(errors.contains("queued"), "{errors}");
     let nonce = first.heard().nonce();
-    let failure = outbox::flush(&config, &[], &mut Vec::new()).unwrap_err();
+    let failure = outbox::flush(&config, &[], &mut |_| {}).unwrap_err();
     assert_eq!(failure.exit, Exit::TempFail, "{failure}");
     assert_eq!(first.heard().nonce(), nonce);
     assert!(second.is_unheard());
 
     // Nor when the next try ends before the dot.
     first.set(&[("RCPT", "451 4.3.0 later")]);
-    outbox::flush(&config, &[], &mut Vec::new()).unwrap_err();
+    outbox::flush(&config, &[], &mut |_| {}).unwrap_err();
     assert!(first.heard().said("RCPT") && second.is_unheard());
 
     // Not even when that server is no longer in home.toml.
     let config = place.home(&[&second]);
-    let failure = outbox::flush(&config, &[], &mut Vec::new()).unwrap_err();
+    let failure = outbox::flush(&config, &[], &mut |_| {}).unwrap_err();
     assert!(failure.message.contains("may have the letter"), "{failure}");
     assert!(second.is_unheard());
 }

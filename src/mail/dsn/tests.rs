@@ -119,6 +119,28 @@ fn a_delay_says_until_when() {
 }
 
 #[test]
+fn the_sender_knows_which_letter_is_meant() {
+    let said = |header: &'static [u8]| rendered(|case| case.original = Original::Header(header));
+    let text = said(b"Subject: =?utf-8?q?gr=C3=BC=C3=9Fe?=\r\nFrom: me@our.test\r\n");
+    assert!(
+        text.contains("Your letter \"grüße\" of Sat, 22 Nov 2025 15:22:00 +0000 could not be\r\n"),
+        "{text}"
+    );
+    assert!(said(b"From: me@our.test\r\n").contains("Your letter of Sat, 22 Nov 2025 15:22:00"));
+    let long = said(concat!("Subject: ", "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", "\r\n").as_bytes());
+    assert!(long.contains("x…\" of Sat"), "{long}");
+}
+
+#[test]
+fn what_was_said_is_told_once() {
+    let said = |words: &str| diagnosis(words).line();
+    assert_eq!(said("550 no"), "mx.there.test: 550 no");
+    assert_eq!(said("mx.there.test answered RCPT TO: 450 no"), "mx.there.test answered RCPT TO: 450 no");
+    assert_eq!(said("mx.there.tester says no"), "mx.there.test: mx.there.tester says no");
+    assert_eq!(Diagnosis { host: None, ..diagnosis("no") }.line(), "no");
+}
+
+#[test]
 fn notify_decides_who_is_told() {
     let delayed = Kind::Delayed { until: 0 };
     let never = Notify::default();

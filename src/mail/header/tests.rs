@@ -6,6 +6,15 @@ fn refusal(message: &[u8]) -> String {
 }
 
 #[test]
+fn a_person_reads_encoded_words_decoded() {
+    let message =
+        "Subject: =?utf-8?q?j=C3=BCrgen?= =?utf-8?q?=40home?=\r\n again\r\nEmpty:\r\nPlain: größe\r\n\r\n";
+    let header = split_lenient(message.as_bytes());
+    let read: Vec<String> = header.fields.iter().map(Field::decoded).collect();
+    assert_eq!(read, ["jürgen@home again", "", "größe"]);
+}
+
+#[test]
 fn a_right_header_splits_with_its_folding() {
     let message = b"From: me@example.org\r\nSubject: one\r\n two\r\nX-Empty:\r\n\r\nbody: x\r\n";
     let header = split_strict(message).unwrap();

@@ -1,9 +1,9 @@
 //! What DNSSEC says of an answer, whoever checks it; CNAMEs are followed here, with all that vouches for them.
 
 use super::anchors::Anchors;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, frugal};
 use super::validator::{Checked, Validator};
-use super::{Answer, DnsError, TRY, proofs};
+use super::{Answer, DnsError, TRY, proofs, told};
 use crate::config::{self, Dnssec};
 use hickory_resolver::net::{DnsError as WireError, NetError};
 use hickory_resolver::proto::dnssec::Proof;
@@ -20,6 +20,8 @@ const HOPS: usize = 8;
 const RECORDS: usize = 100;
 /// How long one question may take, with all that is asked to validate the answer.
 const PATIENCE: u32 = 6;
+/// How many others one question may cost, likewise; a few dozen are usual.
+const QUESTIONS: u32 = 500;
 
 /// Whoever vouches for answers.
 pub(super) enum Oracle {
@@ -36,6 +38,8 @@ pub(super) struct Said {
     pub(super) answer: Answer,
     /// Whether it and every CNAME on the way are secure.
     pub(super) secure: bool,
+    /// Whether what stands at the name itself is, a CNAME or the answer.
+    pub(super) own_secure: bool,
     /// Where CNAMEs led to, if there were any.
     pub(super) alias: Option<Name>,
 }
@@ -83,19 +87,26 @@ impl Oracle {
         if is_special(&fqdn) {
             return Ok(Some(Said::nothing()));
         }
-        match tokio::time::timeout(PATIENCE * TRY, self.follow(fqdn, kind)).await {
-            Ok(said) => said.map(Some),
+        match tokio::time::timeout(PATIENCE * TRY, frugal(QUESTIONS, self.follow(fqdn, kind))).await {
+            Ok((Err(_), Some(fault))) => {
+                Err(DnsError(format!("{kind} of {name}: it cannot be found out: {fault}")))
+            }
+            Ok((said, _)) => said.map(Some),
             Err(_) => Err(DnsError(format!("{kind} of {name}: no answer in time"))),
         }
     }
 
     async fn follow(&self, name: Name, kind: RecordType) -> Result<Said, DnsError> {
         let (mut current, mut secure, mut hops) = (name.clone(), true, 0);
+        let mut own = None;
         loop {
             let asked = current.clone();
             let page = self.page(&asked, kind).await?;
             while let Some((target, proof)) = page.cname(&current) {
-                secure &= is_secure(proof, kind, &current)?;
+                secure &= self.is_secure(proof, kind, &current).await?;
+                if own.is_none() {
+                    own = Some(secure || self.is_secure_alias(&page, &current).await?);
+                }
                 (current, hops) = (target, hops + 1);
                 if hops > HOPS {
                     return Err(DnsError(format!("{kind} of {}: more than {HOPS} CNAMEs", plain(&name))));
@@ -104,17 +115,44 @@ impl Oracle {
             let alias = (hops > 0).then(|| current.clone());
             let (records, proof) = page.records(&current, kind);
             if !records.is_empty() {
-                secure &= is_secure(proof, kind, &current)?;
-                return Ok(Said { answer: Answer::Records(records), secure, alias });
+                secure &= self.is_secure(proof, kind, &current).await?;
+                let own_secure = own.unwrap_or(secure);
+                return Ok(Said { answer: Answer::Records(records), secure, own_secure, alias });
             }
             // What a message says that the end of its CNAMEs has not is asked there, where a proof of it is to be had.
             if current == asked {
-                secure &= is_secure(page.denial, kind, &current)?;
+                secure &= self.is_secure(page.denial, kind, &current).await?;
                 let nothing = page.code == ResponseCode::NXDomain;
                 let answer = if nothing { Answer::NoDomain } else { Answer::NoRecords };
-                return Ok(Said { answer, secure, alias });
+                return Ok(Said { answer, secure, own_secure: own.unwrap_or(secure), alias });
             }
         }
+    }
+
+    /// What is insecure may be so only below an insecure delegation.
+    async fn is_secure(&self, proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
+        let delegated = match (proof, self) {
+            (Proof::Secure, _) => return Ok(true),
+            (Proof::Insecure, Oracle::Ourselves(validator)) => validator.is_insecure(name).await,
+            (Proof::Insecure, Oracle::Servers(_) | Oracle::Nobody) => Ok(true),
+            (Proof::Bogus | Proof::Indeterminate, _) => Ok(false),
+        };
+        match delegated {
+            Ok(true) => Ok(false),
+            Ok(false) => Err(bogus(kind, name)),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
+        }
+    }
+
+    /// Whether an alias in an answer that is not secure is: the AD bit speaks for the worst of an answer, so the alias is
+    /// asked for by itself (RFC 7672 section 2.2.2). Not where it follows from a DNAME: there unbound fails.
+    async fn is_secure_alias(&self, page: &Page, name: &Name) -> Result<bool, DnsError> {
+        let dname = page.answers.iter().any(|record| record.record_type() == RecordType::DNAME);
+        if dname || !matches!(self, Oracle::Servers(_)) {
+            return Ok(false);
+        }
+        let page = self.page(name, RecordType::CNAME).await?;
+        Ok(page.cname(name).is_some_and(|(_, proof)| proof == Proof::Secure))
     }
 
     async fn page(&self, name: &Name, kind: RecordType) -> Result<Page, DnsError> {
@@ -140,14 +178,15 @@ impl Oracle {
             {
                 Err(bogus(kind, name))
             }
-            Err(error) => Err(DnsError(format!("{kind} of {}: {error}", plain(name)))),
+            Err(NetError::Dns(WireError::ResponseCode(ResponseCode::ServFail))) => Err(servfail(kind, name)),
+            Err(error) => Err(DnsError(format!("{kind} of {}: {}", plain(name), told(&error)))),
         }
     }
 }
 
 impl Said {
     fn nothing() -> Said {
-        Said { answer: Answer::NoDomain, secure: false, alias: None }
+        Said { answer: Answer::NoDomain, secure: false, own_secure: false, alias: None }
     }
 }
 
@@ -168,7 +207,7 @@ impl Page {
 
     fn checked(name: &Name, checked: Checked) -> Page {
         let (denial, code) = (proofs::denial(name, &checked), checked.message.response_code);
-        Page::new(proofs::answers(checked.message, denial), code, denial)
+        Page::new(proofs::answers(checked.message), code, denial)
     }
 
     fn cname(&self, name: &Name) -> Option<(Name, Proof)> {
@@ -189,19 +228,24 @@ impl Page {
     }
 }
 
-fn is_secure(proof: Proof, kind: RecordType, name: &Name) -> Result<bool, DnsError> {
-    match proof {
-        Proof::Secure => Ok(true),
-        Proof::Insecure => Ok(false),
-        Proof::Bogus | Proof::Indeterminate => Err(bogus(kind, name)),
-    }
-}
-
 fn bogus(kind: RecordType, name: &Name) -> DnsError {
     let name = plain(name);
+    // Who wants no TLS is not asked for TLSA records; everything else has to be known to go anywhere.
+    let relief = match kind {
+        RecordType::TLSA => "",
+        _ => " (relay.domains does not help against that)",
+    };
     DnsError(format!(
-        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it (relay.domains \
-         does not help against that), look at it with: delv {name} {kind}"
+        "{kind} of {name}: DNSSEC says that the answer is bogus; the domain's administrator has to mend it{relief}, \
+         look at it with: delv {name} {kind}"
+    ))
+}
+
+fn servfail(kind: RecordType, name: &Name) -> DnsError {
+    let name = plain(name);
+    DnsError(format!(
+        "{kind} of {name}: the name servers cannot say (SERVFAIL); if that lasts, the domain's administrator has to mend it, \
+         look at it with: delv {name} {kind}"
     ))
 }
 

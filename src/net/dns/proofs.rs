@@ -8,17 +8,22 @@ use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
 use hickory_resolver::proto::serialize::binary::{BinDecodable, BinDecoder};
 
 /// How often a name may be hashed for a proof; RFC 9276 wants it to be once.
-const ITERATIONS: u16 = 100;
+pub(super) const ITERATIONS: u16 = 100;
 
-/// What is known of what the message says that there is not.
+/// What is known of what the message says that there is not. That something is insecure is the crate's word only.
 pub(super) fn denial(name: &Name, Checked { message, unproven }: &Checked) -> Proof {
-    let proves = |record: &Record| {
-        matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3) && record.proof == Proof::Secure
-    };
+    let secure = |record: &&Record| record.proof == Proof::Secure;
+    let proves = |record: &Record| matches!(record.record_type(), RecordType::NSEC | RecordType::NSEC3);
     match unproven {
         Some(Proof::Insecure) => return Proof::Insecure,
         Some(_) => return Proof::Bogus,
-        None if message.authorities.iter().any(proves) => return Proof::Secure,
+        None if message.authorities.iter().filter(secure).any(proves) => {
+            // Beside answers, be they a signature alone, and without the SOA of the zone the crate looks for less: for the
+            // proof of a wildcard that matched, and for one wildcard of many.
+            let soa = |record: &Record| record.record_type() == RecordType::SOA && record.name.zone_of(name);
+            let whole = message.answers.is_empty() && message.authorities.iter().filter(secure).any(soa);
+            return if whole { Proof::Secure } else { Proof::Bogus };
+        }
         None => {}
     }
     // The crate is content where every record is insecure, even if all of them are of somebody else's zone; but that is
@@ -30,13 +35,13 @@ pub(super) fn denial(name: &Name, Checked { message, unproven }: &Checked) -> Pr
 
 /// The answer's records, with the proofs that the crate does not see. What a wildcard was expanded to is as good as the
 /// proof that there is nothing closer (RFC 4035 section 5.3.4), and a CNAME as the DNAME that it follows from.
-pub(super) fn answers(message: Message, denial: Proof) -> Vec<Record> {
+pub(super) fn answers(message: Message) -> Vec<Record> {
     let mut answers = message.answers;
-    let wild: Vec<(Name, u8)> = answers.iter().filter_map(expansion).collect();
-    for record in &mut answers {
-        if let Some((name, labels)) = wild.iter().find(|(name, _)| *name == record.name) {
-            let proven = message.authorities.iter().find_map(|proof| nothing_closer(name, *labels, proof));
-            record.proof = record.proof.min(proven.unwrap_or(denial));
+    let wild: Vec<Expansion> = answers.iter().filter_map(Expansion::of).collect();
+    for record in answers.iter_mut().filter(|record| record.proof == Proof::Secure) {
+        for expansion in wild.iter().filter(|expansion| expansion.name == record.name) {
+            let proven = message.authorities.iter().find_map(|proof| expansion.nothing_closer(proof));
+            record.proof = record.proof.min(proven.unwrap_or(Proof::Bogus));
         }
     }
     let dnames: Vec<Record> =
@@ -60,44 +65,71 @@ fn implies(dname: &Record, cname: &Record) -> bool {
     below > 0 && dname.name.zone_of(&cname.name) && implied.is_ok_and(|name| name == alias.0)
 }
 
-/// The name that a wildcard was expanded to, and how many labels stand behind the wildcard's asterisk.
-fn expansion(record: &Record) -> Option<(Name, u8)> {
-    let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &record.data else { return None };
-    let labels = rrsig.input().num_labels;
-    (labels < record.name.num_labels()).then(|| (record.name.clone(), labels))
+/// What a wildcard was expanded to.
+struct Expansion {
+    name: Name,
+    /// The zone.
+    signer: Name,
+    /// How many labels stand behind the wildcard's asterisk.
+    labels: usize,
 }
 
-/// What an NSEC or NSEC3 record proves of a wildcard's having been the closest to match. The crate wants the wildcard
-/// itself to be denied, which it cannot be, and takes many an expansion for bogus.
-fn nothing_closer(name: &Name, labels: u8, record: &Record) -> Option<Proof> {
-    match &record.data {
-        _ if record.proof != Proof::Secure => None,
-        RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
-            let closest = common_labels(name, &record.name).max(common_labels(name, nsec.next_domain_name()));
-            let proven = covers(&record.name, nsec, name) && closest == usize::from(labels);
-            proven.then_some(Proof::Secure)
+impl Expansion {
+    fn of(record: &Record) -> Option<Expansion> {
+        let RData::DNSSEC(DNSSECRData::RRSIG(rrsig)) = &record.data else { return None };
+        let (name, signer) = (record.name.clone(), rrsig.input().signer_name.clone());
+        let labels = rrsig.input().num_labels;
+        (labels < name.num_labels()).then_some(Expansion { name, signer, labels: labels.into() })
+    }
+
+    /// What an NSEC or NSEC3 record proves of the wildcard's having been the closest to match. The crate wants the
+    /// wildcard itself to be denied, which it cannot be, and takes many an expansion for bogus.
+    fn nothing_closer(&self, record: &Record) -> Option<Proof> {
+        let name = &self.name;
+        match &record.data {
+            _ if record.proof != Proof::Secure => None,
+            RData::DNSSEC(DNSSECRData::NSEC(nsec)) => {
+                let closest =
+                    common_labels(name, &record.name).max(common_labels(name, nsec.next_domain_name()));
+                let proven = covers(&record.name, nsec, name) && closest == self.labels;
+                proven.then_some(Proof::Secure)
+            }
+            // RFC 5155 section 8.8: what has one label more than the wildcard's own parent must not exist. An ancestor's
+            // hashes, or a child's, say nothing of it.
+            RData::DNSSEC(DNSSECRData::NSEC3(nsec)) if record.name.base_name() == self.signer => {
+                match reach(&record.name, nsec, &name.trim_to(self.labels + 1))? {
+                    // Behind opt-out there may be an insecure delegation (RFC 5155 section 9.2).
+                    Reach::Cover if nsec.opt_out() => Some(Proof::Insecure),
+                    Reach::Cover => Some(Proof::Secure),
+                    Reach::Match => None,
+                }
+            }
+            _ => None,
         }
-        RData::DNSSEC(DNSSECRData::NSEC3(nsec)) => {
-            let proven =
-                record.name.base_name().zone_of(name) && covers_hashed(&record.name, nsec, name, labels)?;
-            // Behind opt-out there may be an insecure delegation (RFC 5155 section 9.2).
-            let proof = if nsec.opt_out() { Proof::Insecure } else { Proof::Secure };
-            proven.then_some(proof)
-        }
-        _ => None,
     }
 }
 
-/// RFC 5155 section 8.8: the name with one label more than the wildcard's own parent has must not exist.
-fn covers_hashed(owner: &Name, nsec: &NSEC3, name: &Name, labels: u8) -> Option<bool> {
+/// How an NSEC3 record speaks of a name.
+pub(super) enum Reach {
+    /// The name is there, or something below it.
+    Match,
+    /// There is no such name.
+    Cover,
+}
+
+/// Whether a record of the name's own zone speaks of it.
+pub(super) fn reach(owner: &Name, nsec: &NSEC3, name: &Name) -> Option<Reach> {
     if nsec.iterations() > ITERATIONS {
         return None;
     }
-    let closer = name.trim_to(usize::from(labels) + 1);
-    let hash = nsec.hash_algorithm().hash(nsec.salt(), &closer, nsec.iterations()).ok()?;
+    let hash = nsec.hash_algorithm().hash(nsec.salt(), name, nsec.iterations()).ok()?;
     let (start, hash, end) = (base32hex(owner.iter().next()?)?, hash.as_ref(), nsec.next_hashed_owner_name());
-    let after = &start[..] < hash;
-    Some(if &start[..] < end { after && hash < end } else { after || hash < end })
+    let (after, before) = (&start[..] < hash, hash < end);
+    let within = if &start[..] < end { after && before } else { after || before };
+    match &start[..] == hash {
+        true => Some(Reach::Match),
+        false => within.then_some(Reach::Cover),
+    }
 }
 
 /// RFC 4648 section 7, as NSEC3's owner names have it.
@@ -115,7 +147,7 @@ fn base32hex(label: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// RFC 4034 section 6.1 for the order, RFC 6840 section 4.1 for whom a delegation's NSEC says nothing about.
-fn covers(owner: &Name, nsec: &NSEC, name: &Name) -> bool {
+pub(super) fn covers(owner: &Name, nsec: &NSEC, name: &Name) -> bool {
     let next = nsec.next_domain_name();
     let last = next <= owner;
     let within = owner < name && (name < next || last && next.zone_of(name));

@@ -6,8 +6,9 @@ use hickory_resolver::net::tcp::TcpClientStream;
 use hickory_resolver::net::udp::UdpClientStream;
 use hickory_resolver::net::xfer::{DnsHandle, DnsResponseStream, FirstAnswer};
 use hickory_resolver::net::{DnsError as WireError, NetError};
-use hickory_resolver::proto::op::{DnsRequest, DnsResponse, ResponseCode};
+use hickory_resolver::proto::op::{DnsRequest, DnsResponse, Query, ResponseCode};
 use hickory_resolver::proto::rr::{LowerName, RecordType};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +22,39 @@ const ASKED: usize = 64;
 const KEPT: usize = 1024;
 /// The largest answer that is kept, in octets; no honest one is larger.
 const KEPT_SIZE: usize = 4096;
+
+tokio::task_local! {
+    static PURSE: Purse;
+}
+
+/// What one question may cost, and what went wrong with those that it led to.
+struct Purse {
+    left: Cell<u32>,
+    fault: Cell<Option<String>>,
+}
+
+/// Lets `work` ask no more than `questions`, what is kept included; whatever it asks beyond that is an error. Each
+/// signature of an answer is a question for keys, whose own signatures are more questions: a hostile zone can make
+/// millions of one. The last question that got no answer is told as well, since the crate calls bogus what it could not
+/// ask for.
+pub(super) async fn frugal<T>(questions: u32, work: impl Future<Output = T>) -> (T, Option<String>) {
+    let purse = Purse { left: Cell::new(questions), fault: Cell::new(None) };
+    PURSE.scope(purse, async { (work.await, PURSE.with(|purse| purse.fault.take())) }).await
+}
+
+fn spend() -> Result<(), NetError> {
+    let spent = |purse: &Purse| purse.left.replace(purse.left.get().saturating_sub(1)) == 0;
+    if PURSE.try_with(spent).unwrap_or(false) { Err(NetError::Busy) } else { Ok(()) }
+}
+
+fn note(query: Option<&Query>, error: &NetError) {
+    if !matches!(error, NetError::Dns(_)) {
+        let what =
+            query.map(|query| format!("{} of {}", query.query_type(), query.name())).unwrap_or_default();
+        // Outside of a question there is nobody to tell.
+        let _ = PURSE.try_with(|purse| purse.fault.set(Some(format!("{what}: {error}"))));
+    }
+}
 
 /// The name servers, and what they said lately. Answers are kept as they came, so that they are checked anew each time.
 #[derive(Clone)]
@@ -85,12 +119,14 @@ impl DnsHandle for Upstream {
 impl Shared {
     async fn answer(&self, request: DnsRequest) -> Result<DnsResponse, NetError> {
         let key = key(&request);
+        spend().inspect_err(|error| note(request.queries.first(), error))?;
         if let Some(kept) = key.as_ref().and_then(|key| self.recall(key)) {
             return Ok(kept);
         }
         let _permit = self.asked.acquire().await.map_err(|_| NetError::Busy)?;
         let answer = tokio::time::timeout(2 * TRY, self.exchange(&request)).await;
-        let answer = answer.map_err(|_| NetError::Timeout)??;
+        let answer = answer.unwrap_or(Err(NetError::Timeout));
+        let answer = answer.inspect_err(|error| note(request.queries.first(), error))?;
         if let Some(key) = key {
             self.keep(key, &answer);
         }

@@ -1,6 +1,7 @@
 //! DNSSEC checked by ourselves (RFC 4035 section 5), by the crate that knows how.
 
 use super::anchors::Anchors;
+use super::delegation::{self, Cut};
 use super::upstream::Upstream;
 use super::{DnsError, MAX_TTL, TRY};
 use hickory_resolver::net::dnssec::DnssecDnsHandle;
@@ -98,6 +99,25 @@ impl Validator {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether there is an insecure delegation at the name or above it.
+    pub(super) async fn is_insecure(&self, name: &Name) -> Result<bool, NetError> {
+        let mut zone = self.anchors.zone().clone();
+        if !zone.zone_of(name) {
+            return Ok(false);
+        }
+        for labels in zone.iter().count() + 1..=name.iter().count() {
+            let below = name.trim_to(labels);
+            let answer = self.ask(&below, RecordType::DS).await?;
+            match delegation::cut(&zone, &below, &answer.message) {
+                Some(Cut::Signed) => zone = below,
+                Some(Cut::None) => {}
+                Some(Cut::Insecure) => return Ok(true),
+                None => return Ok(false),
+            }
+        }
+        Ok(false)
     }
 
     /// Whether the anchor's zone has keys that verify.

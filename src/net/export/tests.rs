@@ -19,6 +19,7 @@ fn server_frames() -> Vec<FromServer<'static>> {
         FromServer::Dropped(String::new()),
         FromServer::Sent,
         FromServer::Removed(vec![1, u64::MAX]),
+        FromServer::Unknown("nobody@example.org".into()),
         FromServer::Trouble("ünreadable".into()),
         FromServer::Fault("no".into()),
         FromServer::Bye,

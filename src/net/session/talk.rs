@@ -1,8 +1,10 @@
 //! Reading and writing for the machine, each with its time.
 
 use super::line::Line;
+use crate::error::plainly;
 use crate::smtp::client::{Client, Step};
 use crate::smtp::data::Stuffer;
+use crate::smtp::reply::printable;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -101,6 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     pub(super) async fn write(&mut self, mut bytes: &[u8]) {
         let patience = self.timeout();
         let waiting = self.client.is_waiting();
+        let whole = bytes.len();
         loop {
             let limit = self.until.min(Instant::now() + patience);
             match timeout_at(limit, self.read_or_write(bytes)).await {
@@ -111,7 +114,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
                     }
                 }
                 Ok(Ok(Event::Flushed)) => break,
-                Ok(Ok(Event::Read(count))) if count > 0 => self.heard(count),
+                Ok(Ok(Event::Read(count))) if count > 0 => {
+                    let early = bytes.len() == whole;
+                    self.heard_while_writing(count, early);
+                }
                 Ok(Ok(_)) => return self.client.lost(CLOSED),
                 Ok(Err(error)) => return self.last_words(&error).await,
                 Err(_) if limit == self.until => return self.client.lost(SLOW),
@@ -194,6 +200,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
         self.client.lost(&broken(error));
     }
 
+    /// Before a command's first octet is written there is nothing that could be answered, however it is worded: a farewell
+    /// of 5xx is no refusal of the letter that comes behind it.
+    fn heard_while_writing(&mut self, count: usize, early: bool) {
+        if early && !self.client.is_sending() {
+            let said = String::from_utf8_lossy(self.replies.get(..count).unwrap_or_default());
+            let quote = printable(said.trim_end(), QUOTE);
+            return self.client.lost(&format!("the server spoke before it was asked (\"{quote}\")"));
+        }
+        self.heard(count);
+    }
+
     fn heard(&mut self, count: usize) {
         let replies = self.client.replies();
         self.client.feed(self.replies.get(..count).unwrap_or_default());
@@ -203,11 +220,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
     }
 }
 
+/// How much of a server's words is quoted.
+const QUOTE: usize = 200;
 const CLOSED: &str = "the server closed the connection";
 const SLOW: &str = "the server was too slow over all";
 
 fn broken(error: &io::Error) -> String {
-    format!("the connection broke ({error})")
+    format!("the connection broke ({})", plainly(error))
 }
 
 pub(super) fn unreadable(error: &io::Error) -> String {

@@ -172,6 +172,29 @@ async fn large_letters_and_letters_without_a_last_line_end() {
 }
 
 #[tokio::test]
+async fn no_border_between_blocks_makes_an_end_or_hides_a_fault() {
+    // Lines as in the attacks that smuggle a second letter behind the first one.
+    let tail = "\r\n.\r\nMAIL FROM:<a@b.example>\r\n..\r\n.x\r\n\r\n.\r\n";
+    for (block, claimed) in [(4 << 10, 0), (64 << 10, 1 << 20)] {
+        for before in (block - 12)..(block + 2) {
+            let head = format!("{}\r\n", "x".repeat(1022)).repeat(block / 1024 + 1);
+            let message = head[..before].trim_end_matches(['\r', '\n']).to_owned() + tail;
+            let mut asked = request(&["a@b.example"], message.len());
+            asked.size = claimed;
+            let (outcome, letters) = against_ours(asked.clone(), message.as_bytes(), 4096).await;
+            assert!(matches!(outcome.fates[0], Fate::Accepted(_)), "{before}: {outcome:?}");
+            assert!(letters == [message.as_bytes()], "{before}");
+            for lone in ["\n.\r\n", "\r.\r\n", "\r\n.\n", "\r\n.\r"] {
+                let message = head[..before].trim_end_matches(['\r', '\n']).to_owned() + lone;
+                let (outcome, letters) = against_ours(asked.clone(), message.as_bytes(), 4096).await;
+                assert!(deferred(&outcome.fates[0]).contains("not in CRLF form"), "{before}: {outcome:?}");
+                assert!(letters.is_empty() && !outcome.dot_sent, "{before}: {lone:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_empty_letter_is_a_lone_dot() {
     let (outcome, letters) = against_ours(request(&["a@b.example"], 0), b"", 64).await;
     assert!(matches!(outcome.fates[0], Fate::Accepted(_)));

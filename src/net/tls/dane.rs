@@ -11,9 +11,6 @@ use rustls_pki_types::{CertificateDer, ServerName, SignatureVerificationAlgorith
 
 const DANE_TA: u8 = 2;
 
-/// Certificates of a chain that are looked at; webpki goes no deeper than this either.
-const MAX_CHAIN: usize = 8;
-
 /// What the records are held against.
 pub(super) struct Case<'a> {
     /// What the host shows.
@@ -36,8 +33,7 @@ pub(super) fn matching(
     if let Some(record) = records.iter().find(|record| record.usage != DANE_TA && own.match_with(record)) {
         return Ok(record.to_string());
     }
-    let others: Vec<_> =
-        case.chain.others.iter().take(MAX_CHAIN).map(|cert| (cert, Forms::of(cert))).collect();
+    let others: Vec<_> = case.chain.others.iter().map(|cert| (cert, Forms::of(cert))).collect();
     let mut why = "no TLSA record matches its certificate".to_owned();
     for record in records.iter().filter(|record| record.usage == DANE_TA) {
         let anchors = anchors(record, case, &others);
@@ -73,7 +69,7 @@ fn anchors(record: &Tlsa, case: &Case<'_>, others: &[(&CertificateDer<'_>, Forms
 
 /// The issuers that the chain's certificates name, each once.
 fn issuers<'a>(case: &Case<'a>) -> Vec<&'a [u8]> {
-    let chain = std::iter::once(case.chain.own).chain(case.chain.others.iter().take(MAX_CHAIN));
+    let chain = std::iter::once(case.chain.own).chain(case.chain.others);
     let mut issuers: Vec<_> =
         chain.filter_map(|certificate| Some(Certificate::parse(certificate)?.issuer)).collect();
     issuers.sort_unstable();

@@ -187,3 +187,17 @@ fn the_file_of_authorities_is_read_or_the_error_names_it() {
         assert!(error().starts_with(&format!("{}: {why}", path.display())), "{}", error());
     }
 }
+
+#[tokio::test]
+async fn no_host_sends_us_through_a_maze_of_authorities() {
+    let pki = Pki::new(&PKCS_ECDSA_P256_SHA256);
+    // Each of them could have signed each other one; webpki would follow 200,000 ways.
+    let shown = pki.maze(100, &[HOST]);
+    let why = "its certificate is signed by an unknown authority";
+    assert_eq!(identity(&pki, &shown, &Demand::Opportunistic).await, unverified(why));
+    let record = pki::record(2, 1, 1, pki.maze(1, &[]).certificate());
+    identity(&pki, &shown, &Demand::Dane(vec![record])).await.unwrap_err();
+    // What is sent needlessly does no harm, if it is not much.
+    let needless = (0..5).fold(pki.host(&[HOST]), |shown, _| shown.and(pki.root()));
+    assert_eq!(identity(&pki, &needless, &Demand::Verified).await, Ok(Identity::Verified));
+}

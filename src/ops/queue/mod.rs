@@ -7,6 +7,7 @@ mod table;
 pub use order::{Chosen, order};
 pub use show::{message, show};
 
+use super::become_owner;
 use crate::config::Server;
 use crate::error::{Exit, Failure};
 use crate::net::waiting::{Line, VERSION};
@@ -15,20 +16,21 @@ use crate::queue::{Entry, EntryId, Queue, RecipientState};
 use crate::relay::waiting::{Audience, Closures, tell};
 use crate::server::control::ask;
 use crate::store::StoreError;
-use crate::system::user;
 use std::io::{self, BufWriter, ErrorKind, Write};
 use table::Table;
 
 /// `queue list`: a line for each recipient who waits, and a sum. `words` select; none: everything.
 pub fn list(config: &Server, words: &[String], json: bool) -> Result<(), Failure> {
     let selection = parse(words)?;
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    become_owner(config)?;
     let now = jiff::Timestamp::now().as_second();
-    let style = if json { Style::Json } else { Style::Text(Table::for_stdout(now)) };
+    let closures = closures(config, now);
+    let style = if json { Style::Json } else { Style::Text(Table::for_stdout(now, closures.is_some())) };
     let out = BufWriter::new(io::stdout().lock());
     let mut reader = Reader { selection, style, out, failed: None };
     reader.hear(Line::Queue { version: VERSION, server: config.hostname.clone() });
-    tell(&Queue::look(&config.state_dir), &closures(config, now), &mut reader).map_err(faulty)?;
+    let look = Queue::look(&config.state_dir);
+    tell(&look, &closures.unwrap_or_default(), &mut reader).map_err(faulty)?;
     let flushed = reader.out.flush();
     match reader.failed.map_or(flushed, Err) {
         // A reader that went away (`| head`) has seen enough.
@@ -39,13 +41,13 @@ pub fn list(config: &Server, words: &[String], json: bool) -> Result<(), Failure
     }
 }
 
-/// What the running server says of its destinations; a server that does not run leaves none alone.
-fn closures(config: &Server, now: i64) -> Closures {
+/// What the running server says of its destinations; none: no server runs, which leaves none alone.
+fn closures(config: &Server, now: i64) -> Option<Closures> {
     match ask::destinations(&config.state_dir) {
-        Ok(destinations) => Closures::at(now, destinations.unwrap_or_default()),
+        Ok(destinations) => destinations.map(|destinations| Closures::at(now, destinations)),
         Err(failure) => {
             eprintln!("pillarbox: {failure}; when destinations are tried again is not shown");
-            Closures::default()
+            Some(Closures::default())
         }
     }
 }

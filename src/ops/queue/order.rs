@@ -6,14 +6,13 @@ use crate::config::Server;
 use crate::error::{Exit, Failure};
 use crate::mail::address::Address;
 use crate::net::waiting::words as printable;
-use crate::ops::{print, print_json};
+use crate::ops::{become_owner, print, print_json};
 use crate::queue::EntryId;
 use crate::queue::select::{Selection, Word};
 use crate::relay::Parts;
 use crate::relay::orders::{Done, Order, perform_all};
 use crate::server::control::ask;
 use crate::store::StoreError;
-use crate::system::user;
 use serde::Serialize;
 
 /// What an order is for.
@@ -34,10 +33,13 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
         return Err(Failure::new(Exit::Usage, text));
     }
     let selection = parse(words)?;
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
-    let (done, ended) = match ask::order(&config.state_dir, order, words)? {
-        Some(done) => (done, Ok(())),
-        None => by_the_files(config, order, &selection)?,
+    become_owner(config)?;
+    let (done, ended, running) = match ask::order(&config.state_dir, order, words)? {
+        Some(done) => (done, Ok(()), true),
+        None => {
+            let (done, ended) = by_the_files(config, order, &selection)?;
+            (done, ended, false)
+        }
     };
     let missed = missed(words, &selection, &done);
     if json {
@@ -45,7 +47,7 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     } else if done.is_empty() && missed.is_empty() {
         print(&format!("{}\n", nothing(order)))?;
     } else {
-        print(&done.iter().map(|done| line(order, done)).collect::<String>())?;
+        print(&done.iter().map(|done| line(order, done, running)).collect::<String>())?;
     }
     ended.map_err(faulty)?;
     verdict(order, &done, &missed)
@@ -85,12 +87,14 @@ fn missed<'a>(words: &'a [String], selection: &Selection, done: &[Done]) -> Vec<
     words.iter().zip(&selection.words).filter(|(_, word)| !matched(word)).map(|(word, _)| word).collect()
 }
 
-fn line(order: Order, done: &Done) -> String {
+/// What was done for one recipient; a server that does not run tries nobody now.
+fn line(order: Order, done: &Done, running: bool) -> String {
+    let when = if running { "now" } else { "when the server starts" };
     let what = match (&done.fault, order) {
         (Some(fault), _) => format!("nothing done: {}", printable(fault)),
-        (None, Order::Retry) => "tried again now".into(),
+        (None, Order::Retry) => format!("tried again {when}"),
         (None, Order::Hold) => "held until it is released".into(),
-        (None, Order::Release) => "released, and tried now".into(),
+        (None, Order::Release) => format!("released, and tried {when}"),
         (None, Order::Drop) => "dropped; nobody is told".into(),
         (None, Order::Bounce) => "given up; the sender finds a report in his mailbox".into(),
     };
@@ -154,6 +158,16 @@ mod tests {
         let found = [done("a@x.example", None), done("b@x.example", Some("in hand"))];
         assert_eq!(verdict(Order::Drop, &found, &[]).unwrap_err().exit, Exit::TempFail);
         assert!(verdict(Order::Drop, &found[..1], &[]).is_ok() && verdict(Order::Drop, &[], &[]).is_ok());
-        assert!(line(Order::Drop, &found[1]).contains("nothing done: in hand"));
+        assert!(line(Order::Drop, &found[1], true).contains("nothing done: in hand"));
+    }
+
+    #[test]
+    fn a_stopped_server_tries_nobody_now() {
+        let found = done("a@x.example", None);
+        assert!(line(Order::Retry, &found, true).ends_with(": tried again now\n"));
+        assert!(line(Order::Retry, &found, false).ends_with(": tried again when the server starts\n"));
+        assert!(
+            line(Order::Release, &found, false).ends_with(": released, and tried when the server starts\n")
+        );
     }
 }

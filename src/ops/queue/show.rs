@@ -7,11 +7,10 @@ use crate::error::{Exit, Failure};
 use crate::mail::date::span;
 use crate::mail::header::split_lenient;
 use crate::net::waiting::{Closed, words};
-use crate::ops::{print, print_json};
+use crate::ops::{become_owner, print, print_json};
 use crate::queue::{Entry, EntryId, Look, Looked, Queue, RecipientState, State};
 use crate::relay::waiting::Closures;
 use crate::smtp::Door;
-use crate::system::user;
 use indicatif::BinaryBytes;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -26,7 +25,7 @@ const FIELDS: [&str; 5] = ["Subject", "From", "To", "Date", "Message-ID"];
 pub fn show(config: &Server, id: &str, json: bool) -> Result<(), Failure> {
     let (look, entry) = find(config, id)?;
     let now = jiff::Timestamp::now().as_second();
-    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now));
+    let letter = Letter::of(&entry, fields(&look, &entry)?, &closures(config, now).unwrap_or_default());
     if json { print_json(&letter) } else { print(&letter.text(now)) }
 }
 
@@ -53,7 +52,7 @@ fn find(config: &Server, id: &str) -> Result<(Look, Box<Entry>), Failure> {
             format!("{id:?} is no queue id (20 hexadecimal digits); `pillarbox queue list` shows them");
         return Err(Failure::new(Exit::Usage, text));
     };
-    user::become_owner(config.user.as_deref(), &config.state_dir)?;
+    become_owner(config)?;
     let look = Queue::look(&config.state_dir);
     match look.load(id).map_err(faulty)? {
         Some(Looked::Entry(entry)) => Ok((look, entry)),
@@ -209,7 +208,12 @@ fn fields(look: &Look, entry: &Entry) -> Result<Vec<Field>, Failure> {
     let read = look.open_message(entry.id).map_err(faulty)?.take(HEADER).read_to_end(&mut head);
     read.map_err(|error| Failure::new(Exit::TempFail, format!("{}: reading its header: {error}", entry.id)))?;
     let header = split_lenient(&head);
-    let found = |name| header.first(name).map(|field| Field { name, text: words(&field.text()) });
+    let found = |name: &'static str| {
+        let field = header.first(name)?;
+        // An address is shown as it stands: decoded, a name could pass for one.
+        let text = if name == "Subject" { field.decoded() } else { field.text() };
+        Some(Field { name, text: words(&text) })
+    };
     Ok(FIELDS.into_iter().filter_map(found).collect())
 }
 

@@ -12,20 +12,22 @@ pub(super) struct Table {
     /// Unix seconds.
     now: i64,
     width: usize,
+    /// Whether a server runs, which will try again.
+    running: bool,
 }
 
 impl Table {
     /// For standard output.
-    pub(super) fn for_stdout(now: i64) -> Table {
+    pub(super) fn for_stdout(now: i64, running: bool) -> Table {
         let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| size.ws_col);
-        Table { now, width: if width == 0 { usize::MAX } else { usize::from(width).max(80) } }
+        Table { now, width: if width == 0 { usize::MAX } else { usize::from(width).max(80) }, running }
     }
 
     /// A line, with its line feed; nothing for the first one.
     pub(super) fn line(&self, line: &Line) -> String {
         match line {
             Line::Queue { .. } => String::new(),
-            Line::Waiting(waiting) => self.fitted(&self.waiting(waiting)),
+            Line::Waiting(waiting) => self.waiting(waiting),
             Line::Unreadable { id, why } => self.fitted(&format!("{id}  {why}")),
             Line::Total(total) => self.total(total),
         }
@@ -36,14 +38,19 @@ impl Table {
         let (age, size) = (span(self.now - arrived), BinaryBytes(*size).to_string());
         let sender = if sender.is_empty() { "<>" } else { sender };
         let tries = if *attempts == 1 { "try" } else { "tries" };
-        let mut text = format!("{id}  {age:>7}  {size:>10}  {sender} → {recipient}  {attempts} {tries}, ");
-        text.push_str(&self.next(waiting));
+        let letter = format!("{id}  {age:>7}  {size:>10}  {sender} → {recipient}");
+        let mut fate = format!("{attempts} {tries}, {}", self.next(waiting));
         let closed = waiting.closed.as_ref().and_then(|closed| closed.reason.as_ref());
         if let Some(reason) = waiting.reason.as_ref().or(closed) {
-            text.push_str(": ");
-            text.push_str(reason);
+            fate.push_str(": ");
+            fate.push_str(reason);
         }
-        text
+        let line = format!("{letter}  {fate}");
+        match line.chars().count() <= self.width {
+            true => self.fitted(&line),
+            // The reason is what one looks for; it gets a line of its own before it is cut.
+            false => self.fitted(&letter) + &self.fitted(&format!("    {fate}")),
+        }
     }
 
     /// When he is tried again.
@@ -68,6 +75,9 @@ impl Table {
                 span(self.now - oldest)
             ),
         };
+        if oldest.is_some() && !self.running {
+            text.push_str("; no server runs, so nothing is tried");
+        }
         if *unreadable > 0 {
             text.push_str(&format!("; {} cannot be read", counted(*unreadable, "letter")));
         }
@@ -87,6 +97,7 @@ pub(super) fn next_try(held: bool, next_attempt: i64, closed: Option<(&str, i64)
     match closed {
         _ if held => "held".into(),
         Some((destination, until)) => format!("when {destination} is tried again, {}", ahead(until - now)),
+        None if next_attempt <= now => "due now".into(),
         None => format!("next {}", ahead(next_attempt - now)),
     }
 }
@@ -122,7 +133,7 @@ mod tests {
     }
 
     fn said(waiting: Waiting) -> String {
-        Table { now: 8_000, width: usize::MAX }.line(&Line::Waiting(waiting))
+        Table { now: 8_000, width: usize::MAX, running: true }.line(&Line::Waiting(waiting))
     }
 
     #[test]
@@ -134,6 +145,7 @@ mod tests {
              450 4.2.1 later\n"
         );
         assert!(said(Waiting { held: true, ..waiting() }).contains("1 try, held: 450"));
+        assert!(said(Waiting { next_attempt: 0, ..waiting() }).contains("1 try, due now: 450"));
         let closed =
             Closed { destination: "there.example".into(), until: 8_180, reason: Some("timed out".into()) };
         let untried =
@@ -144,20 +156,32 @@ mod tests {
 
     #[test]
     fn a_line_is_no_wider_than_the_terminal() {
-        let table = Table { now: 8_000, width: 80 };
-        let line = table.line(&Line::Waiting(waiting()));
-        assert_eq!(line.chars().count(), 81, "{line}");
-        assert!(line.ends_with("…\n"));
+        let table = Table { now: 8_000, width: 80, running: true };
+        let reason = Some(format!("450 4.2.1 {}", "x".repeat(80)));
+        let lines = table.line(&Line::Waiting(Waiting { reason, ..waiting() }));
+        let lines: Vec<&str> = lines.lines().collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].ends_with("me@here.example → you@there.example"), "{lines:?}");
+        assert!(lines[1].starts_with("    1 try, next in 12 min: 450 4.2.1 xxx") && lines[1].ends_with('…'));
+        assert_eq!(lines[1].chars().count(), 80, "{lines:?}");
+        let wide = Table { width: 120, ..table };
+        assert_eq!(wide.line(&Line::Waiting(waiting())).lines().count(), 1);
     }
 
     #[test]
     fn the_sum_comes_last() {
-        let table = Table { now: 8_000, width: 80 };
+        let table = Table { now: 8_000, width: 80, running: true };
         let total = Total { letters: 1, recipients: 2, octets: 2048, oldest: Some(1_000), unreadable: 1 };
         assert_eq!(
             table.line(&Line::Total(total)),
             "1 letter, 2 recipients, 2.00 KiB; the oldest came 2 h ago; 1 letter cannot be read\n"
         );
         assert_eq!(table.line(&Line::Total(Total::default())), "Nothing waits\n");
+        let stopped = Table { running: false, ..table };
+        let total = Total { letters: 1, recipients: 1, octets: 2048, oldest: Some(1_000), unreadable: 0 };
+        assert!(
+            stopped.line(&Line::Total(total)).ends_with("2 h ago; no server runs, so nothing is tried\n")
+        );
+        assert_eq!(stopped.line(&Line::Total(Total::default())), "Nothing waits\n");
     }
 }

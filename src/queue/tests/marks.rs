@@ -53,6 +53,17 @@ fn a_plain_repeat_is_answered_while_its_entry_lives_or_for_ten_minutes() {
 }
 
 #[test]
+fn a_clock_that_was_ahead_once_does_not_keep_marks_for_ever() {
+    let place = Place::new();
+    let queue = place.open();
+    assert_eq!(seen_at(&queue, &sealed("n1", "d1", &["s1"]), NOW + 3650 * 86400), Seen::New);
+    let once = sealed("n2", "d2", &["s2"]);
+    let id = place.commit(&queue, Some(once.clone()), None);
+    finish(&queue, &id);
+    assert_eq!(seen_at(&queue, &once, NOW + 31 * 86400), Seen::New);
+}
+
+#[test]
 fn marks_are_forgotten_after_thirty_days_unless_the_entry_lives() {
     let place = Place::new();
     let queue = place.open();

@@ -1,8 +1,9 @@
 //! One lane: the connections to one set of servers, and when these are left alone.
 
 use super::Now;
+use super::line::Line;
 use crate::mail::address::Host;
-use std::collections::VecDeque;
+use crate::policy::retry;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -39,8 +40,32 @@ impl Trouble {
     }
 
     pub(super) fn is_over(&self, now: i64) -> bool {
-        self.until <= now
+        retry::has_come(self.until, now)
     }
+
+    /// Whether it says nothing about today any more.
+    pub(super) fn is_past(&self, now: i64) -> bool {
+        self.until <= now.saturating_sub(retry::LONGEST)
+    }
+
+    /// A letter has just come: its sender waits, and the servers may be back. That counts where they have been left
+    /// alone for a while.
+    pub(super) fn knock(&mut self, now: i64) {
+        if now >= self.since.saturating_add(retry::FIRST) {
+            self.until = self.until.min(now);
+        }
+    }
+}
+
+/// What is asked of a lane that is left alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Plea {
+    #[default]
+    None,
+    /// By a letter that has just come.
+    Knock,
+    /// By the owner.
+    Pardon,
 }
 
 /// A connection with what it has done.
@@ -81,7 +106,7 @@ pub(super) enum Turn {
 
 pub(super) struct Lane<C> {
     /// Domains with letters that wait.
-    pub(super) domains: VecDeque<Arc<Host>>,
+    pub(super) domains: Line<Arc<Host>>,
     pub(super) active: usize,
     pub(super) unrecorded: usize,
     pub(super) idle: Vec<Idle<C>>,
@@ -97,7 +122,7 @@ pub(super) struct Lane<C> {
 impl<C> Default for Lane<C> {
     fn default() -> Lane<C> {
         Lane {
-            domains: VecDeque::new(),
+            domains: Line::default(),
             active: 0,
             unrecorded: 0,
             idle: Vec::new(),
@@ -118,11 +143,11 @@ impl<C> Lane<C> {
         open && !self.domains.is_empty() && self.active < limit && self.unrecorded < UNRECORDED
     }
 
-    /// Which turn that would be, if the letter is fresh or not.
-    pub(super) fn turn(&self, fresh: bool) -> Turn {
+    /// Which turn that would be.
+    pub(super) fn turn(&self) -> Turn {
         match (&self.trouble, self.active) {
             (Some(_), _) => Turn::Probe,
-            (None, 0) if fresh => Turn::Fresh,
+            (None, 0) if self.domains.has_fresh() => Turn::Fresh,
             (None, 0) => Turn::First,
             (None, _) => Turn::More,
         }
@@ -155,19 +180,24 @@ impl<C> Lane<C> {
         true
     }
 
-    /// Takes it for a lane of which nothing bad is known; it still begins with one connection.
-    pub(super) fn pardon(&mut self) {
-        self.trouble = None;
-        self.limit = 1;
+    /// Hears what is asked of it. A lane that is pardoned still begins with one connection.
+    pub(super) fn hear(&mut self, plea: Plea, now: i64) {
+        match (plea, &mut self.trouble) {
+            (Plea::Pardon, Some(_)) => {
+                self.trouble = None;
+                self.limit = 1;
+            }
+            (Plea::Knock, Some(trouble)) => trouble.knock(now),
+            _ => {}
+        }
     }
 
     /// Whether nothing would be lost with it.
     pub(super) fn is_forgettable(&self, now: i64) -> bool {
-        let old = |trouble: &Trouble| trouble.is_over(now.saturating_sub(crate::policy::retry::LONGEST));
         self.active == 0
             && self.unrecorded == 0
             && self.idle.is_empty()
             && self.domains.is_empty()
-            && self.trouble.as_ref().is_none_or(old)
+            && self.trouble.as_ref().is_none_or(|trouble| trouble.is_past(now))
     }
 }

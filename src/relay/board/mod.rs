@@ -4,6 +4,7 @@
 
 mod domain;
 mod lane;
+mod line;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,8 @@ use crate::policy::retry;
 use crate::queue::EntryId;
 use domain::{Domain, Known};
 pub(super) use lane::Trouble;
-use lane::{Idle, Lane, Turn};
+use lane::{Idle, Lane, Plea, Turn};
+use line::Line;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -87,7 +89,7 @@ enum Opening {
 pub(super) struct Board<W, C> {
     domains: HashMap<Arc<Host>, Domain<W>>,
     lanes: HashMap<Arc<str>, Lane<C>>,
-    questions: VecDeque<Arc<Host>>,
+    questions: Line<Arc<Host>>,
     asking: usize,
     turns: Turns,
     openings: BTreeMap<i64, Vec<Opening>>,
@@ -101,7 +103,7 @@ impl<W: Clone, C> Board<W, C> {
         Board {
             domains: HashMap::new(),
             lanes: HashMap::new(),
-            questions: VecDeque::new(),
+            questions: Line::default(),
             asking: 0,
             turns: Turns::default(),
             openings: BTreeMap::new(),
@@ -122,30 +124,31 @@ impl<W: Clone, C> Board<W, C> {
         }
     }
 
-    /// A letter waits for a destination. One that has just come may open a lane that has been left alone for a while:
-    /// its sender waits, and the servers may be back.
+    /// A letter waits for a destination.
     pub(super) fn add(&mut self, id: EntryId, host: &Arc<Host>, fresh: bool, now: Now) {
         let domain = self.domains.entry(Arc::clone(host)).or_default();
         domain.push(id, fresh);
-        let lane = domain.known().and_then(|known| self.lanes.get_mut(&known.lane));
-        for trouble in [domain.trouble.as_mut(), lane.and_then(|lane| lane.trouble.as_mut())] {
-            if let Some(trouble) = trouble
-                && fresh
-                && now.unix >= trouble.since.saturating_add(retry::FIRST)
-            {
-                trouble.until = trouble.until.min(now.unix);
-            }
+        if fresh {
+            // Which lane that will be shows when the way is known.
+            domain.plea = domain.plea.max(Plea::Knock);
+            domain.trouble.iter_mut().for_each(|trouble| trouble.knock(now.unix));
         }
         self.go_on(host, now);
     }
 
     /// The next destination to be looked up, if there is room for another look-up.
-    pub(super) fn next_question(&mut self) -> Option<Arc<Host>> {
-        let fresh = |host: &Arc<Host>| self.domains.get(host).is_some_and(Domain::has_fresh);
-        let room = if self.questions.front().is_some_and(fresh) { FRESH_QUESTIONS } else { QUESTIONS };
-        let host = if self.asking < room { self.questions.pop_front() } else { None }?;
-        self.asking += 1;
-        Some(host)
+    pub(super) fn next_question(&mut self, now: Now) -> Option<Arc<Host>> {
+        loop {
+            let room = if self.questions.has_fresh() { FRESH_QUESTIONS } else { QUESTIONS };
+            let (host, fresh) = if self.asking < room { self.questions.pop() } else { None }?;
+            let Some(domain) = self.domains.get_mut(&host) else { continue };
+            domain.asks.leave(fresh);
+            if domain.has_question(now) {
+                domain.asked = true;
+                self.asking += 1;
+                return Some(host);
+            }
+        }
     }
 
     /// Takes the answer. If there is no way now, a letter is to be told so, which comes back.
@@ -189,9 +192,14 @@ impl<W: Clone, C> Board<W, C> {
             if !lane.has_turn(now.unix) {
                 continue;
             }
-            let Some(host) = lane.domains.pop_front() else { continue };
-            let Some(domain) = self.domains.get_mut(&host) else { continue };
-            domain.listed = false;
+            let Some((host, fresh)) = lane.domains.pop() else { continue };
+            let Some(domain) =
+                self.domains.get_mut(&host).and_then(|domain| domain.leave(&key, fresh).then_some(domain))
+            else {
+                // It goes another way by now.
+                self.list(&key, now.unix);
+                continue;
+            };
             let way = domain.way(now).filter(|known| known.lane == key).map(|known| known.way.clone());
             let next = way.and_then(|way| Some((domain.pop(|id| waits(id, &host))?, way)));
             let started = next.map(|(id, way)| self.start(&key, id, &host, way, now));
@@ -273,10 +281,8 @@ impl<W: Clone, C> Board<W, C> {
     /// Opens what may be tried again; gives couriers back that waited for long enough.
     pub(super) fn wake(&mut self, now: Now) -> Vec<C> {
         self.turns.wake(now.instant);
-        while let Some(entry) = self.openings.first_entry()
-            && *entry.key() <= now.unix
-        {
-            for opening in entry.remove() {
+        while let Some(at) = self.next_opening(now.unix) {
+            for opening in self.openings.remove(&at).unwrap_or_default() {
                 match opening {
                     Opening::Lane(key) => self.list(&key, now.unix),
                     Opening::Domain(host) => self.go_on(&host, now),
@@ -295,6 +301,12 @@ impl<W: Clone, C> Board<W, C> {
             }
         }
         dismissed
+    }
+
+    /// The last one is the first to come where the clock was set back.
+    fn next_opening(&self, now: i64) -> Option<i64> {
+        let mut times = self.openings.keys();
+        [times.next(), times.next_back()].into_iter().flatten().copied().find(|at| retry::has_come(*at, now))
     }
 
     /// How long nothing happens here by itself.
@@ -340,27 +352,18 @@ impl<W: Clone, C> Board<W, C> {
     /// Sees to it that a destination's letters come on: into its lane, or to a look-up.
     fn go_on(&mut self, host: &Arc<Host>, now: Now) {
         let Some(domain) = self.domains.get_mut(host) else { return };
+        let fresh = domain.has_fresh();
+        if domain.has_question(now) && domain.asks.enter(fresh) {
+            self.questions.push(Arc::clone(host), fresh);
+        }
         if domain.waiting() == 0 || domain.asked {
             return;
         }
-        if domain.trouble.as_ref().is_some_and(|trouble| !trouble.is_over(now.unix)) {
-            return;
-        }
-        let Some(key) = domain.way(now).map(|known| Arc::clone(&known.lane)) else {
-            domain.asked = true;
-            match domain.has_fresh() {
-                true => self.questions.push_front(Arc::clone(host)),
-                false => self.questions.push_back(Arc::clone(host)),
-            }
-            return;
-        };
+        let Some(key) = domain.way(now).map(|known| Arc::clone(&known.lane)) else { return };
         let lane = self.lanes.entry(Arc::clone(&key)).or_default();
-        if !domain.listed {
-            domain.listed = true;
-            match domain.has_fresh() {
-                true => lane.domains.push_front(Arc::clone(host)),
-                false => lane.domains.push_back(Arc::clone(host)),
-            }
+        lane.hear(std::mem::take(&mut domain.plea), now.unix);
+        if domain.enter(&key, fresh) {
+            lane.domains.push(Arc::clone(host), fresh);
         }
         self.list(&key, now.unix);
     }
@@ -371,8 +374,7 @@ impl<W: Clone, C> Board<W, C> {
         if !lane.has_turn(now) {
             return;
         }
-        let first = lane.domains.front().and_then(|host| self.domains.get(host));
-        let turn = lane.turn(first.is_some_and(Domain::has_fresh));
+        let turn = lane.turn();
         // Never two places, but a better one.
         if lane.listed.is_none_or(|listed| turn < listed) {
             lane.listed = Some(turn);

@@ -18,15 +18,8 @@ impl<W: Clone, C> Board<W, C> {
     /// Forgets what was bad about a destination, and how it was reached.
     pub(in crate::relay) fn pardon(&mut self, host: &Arc<Host>, now: Now) {
         let Some(domain) = self.domains.get_mut(host) else { return };
-        let lane = domain.known().map(|known| Arc::clone(&known.lane));
         domain.pardon();
         self.go_on(host, now);
-        if let Some(key) = lane
-            && let Some(lane) = self.lanes.get_mut(&key)
-        {
-            lane.pardon();
-            self.list(&key, now.unix);
-        }
     }
 
     /// What the owner wants to know of them.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod fresh;
+
 type TestBoard = Board<u32, &'static str>;
 
 fn id(number: usize) -> EntryId {
@@ -35,7 +37,7 @@ impl Table {
     }
 
     fn answer(&mut self) {
-        while let Some(host) = self.board.next_question() {
+        while let Some(host) = self.board.next_question(self.now) {
             let lane = host.to_string().into();
             assert!(self.board.answered(&host, Answer::Way(lane, 7), |_, _| true, self.now).is_none());
         }
@@ -61,6 +63,12 @@ impl Table {
     fn unreachable(&self, wait: i64) -> Contact {
         Contact::Unreachable { reason: "dead".into(), until: self.now.unix + wait }
     }
+}
+
+fn add(table: &mut Table, host: &str, number: usize, fresh: bool) -> Arc<Host> {
+    let name = table.board.name(&Host::parse(host).unwrap());
+    table.board.add(id(number), &name, fresh, table.now);
+    name
 }
 
 #[test]
@@ -223,7 +231,7 @@ fn destinations_with_the_same_servers_share_a_lane() {
     for (n, host) in ["a.test", "b.test", "c.test"].iter().enumerate() {
         let name = table.board.name(&Host::parse(host).unwrap());
         table.board.add(id(n), &name, false, table.now);
-        let host = table.board.next_question().unwrap();
+        let host = table.board.next_question(table.now).unwrap();
         table.board.answered(&host, Answer::Way("mx.test".into(), 7), |_, _| true, table.now);
     }
     let starts = table.start_all();
@@ -242,11 +250,11 @@ fn a_destination_that_cannot_be_looked_up_is_asked_for_again_later() {
     table.board.add(id(0), &name, false, table.now);
     table.board.add(id(1), &name, false, table.now);
     let later = |until| Answer::Later { reason: "no DNS".into(), until };
-    let host = table.board.next_question().unwrap();
-    assert!(table.board.next_question().is_none(), "one question about one destination");
+    let host = table.board.next_question(table.now).unwrap();
+    assert!(table.board.next_question(table.now).is_none(), "one question about one destination");
     let told = table.board.answered(&host, later(table.now.unix + 300), |_, _| true, table.now);
     assert_eq!(told, Some(id(0)), "one letter says why");
-    assert!(table.board.next_question().is_none());
+    assert!(table.board.next_question(table.now).is_none());
     table.pass(300);
     assert_eq!(table.start().unwrap().id, id(1));
 }
@@ -260,7 +268,7 @@ fn the_way_is_asked_for_anew_after_a_while_and_may_lead_elsewhere() {
     table.pass(300);
     let name = table.board.name(&first.host);
     table.board.add(id(1), &name, false, table.now);
-    let host = table.board.next_question().unwrap();
+    let host = table.board.next_question(table.now).unwrap();
     table.board.answered(&host, Answer::Way("new".into(), 8), |_, _| true, table.now);
     let second = table.start().unwrap();
     assert_eq!((&*second.lane, second.way), ("new", 8));
@@ -314,4 +322,52 @@ fn what_is_not_needed_is_forgotten() {
     table.board.sweep(table.now);
     assert!(table.board.domains.is_empty() && table.board.lanes.is_empty());
     assert!(table.board.is_quiet());
+}
+
+#[test]
+fn what_a_clock_closed_that_was_ahead_opens_when_it_is_set_back() {
+    let mut table = Table::new();
+    table.wait("dead.test", 0..2, false);
+    let start = table.start().unwrap();
+    let contact = table.unreachable(300);
+    table.over(&start, contact, None);
+    add(&mut table, "lost.test", 5, false);
+    add(&mut table, "lost.test", 6, false);
+    let host = table.board.next_question(table.now).unwrap();
+    let later = Answer::Later { reason: "no DNS".into(), until: table.now.unix + 300 };
+    assert_eq!(table.board.answered(&host, later, |_, _| true, table.now), Some(id(5)));
+    assert!(table.start().is_none());
+    table.now.unix -= 86400;
+    table.board.wake(table.now);
+    let mut open: Vec<EntryId> = table.start_all().iter().map(|start| start.id).collect();
+    open.sort_unstable();
+    assert_eq!(open, [1, 6].map(id));
+}
+
+#[test]
+fn a_destination_that_has_moved_does_not_wait_for_its_old_lane() {
+    for by_hand in [false, true] {
+        let mut table = Table::new();
+        let name = table.wait("a.test", 0..3, false);
+        let start = table.start().unwrap();
+        let contact = table.unreachable(4 * 3600);
+        table.over(&start, contact, None);
+        table.wait("b.test", 20..21, false);
+        if by_hand {
+            table.board.pardon(&name, table.now);
+        } else {
+            table.pass(300);
+            add(&mut table, "a.test", 10, false);
+        }
+        let host = table.board.next_question(table.now).unwrap();
+        table.board.answered(&host, Answer::Way("new".into(), 8), |_, _| true, table.now);
+        let lanes: Vec<String> = table.start_all().iter().map(|start| start.lane.to_string()).collect();
+        assert_eq!(lanes.iter().filter(|lane| *lane == "new").count(), 2, "{lanes:?}");
+        // The old lane serves whoever still goes there.
+        add(&mut table, "c.test", 30, false);
+        let host = table.board.next_question(table.now).unwrap();
+        table.board.answered(&host, Answer::Way("a.test".into(), 7), |_, _| true, table.now);
+        table.pass(4 * 3600);
+        assert!(table.start_all().iter().any(|start| start.id == id(30)));
+    }
 }

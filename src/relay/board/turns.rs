@@ -17,6 +17,9 @@ const SLOW: usize = 100;
 const PROBES: usize = 20;
 /// All of them at most.
 const ALL: usize = 400;
+/// And those that do not begin with a letter that has just come: however slow all others are, there is room for such a
+/// one.
+const ALL_OLD: usize = 300;
 
 /// A letter on its way.
 pub(super) struct Journey {
@@ -65,11 +68,11 @@ impl Turns {
         if self.journeys.len() >= ALL {
             return None;
         }
-        let quick = self.quick < QUICK;
+        let (quick, old) = (self.quick < QUICK, self.quick < OLD && self.journeys.len() < ALL_OLD);
         let queues = [
             (Turn::Fresh, &mut self.fresh, quick),
-            (Turn::First, &mut self.first, self.quick < OLD && self.slow < SLOW),
-            (Turn::More, &mut self.more, self.quick < OLD),
+            (Turn::First, &mut self.first, old && self.slow < SLOW),
+            (Turn::More, &mut self.more, old),
             (Turn::Probe, &mut self.probe, self.probes < PROBES),
         ];
         let mut open = queues.into_iter().filter(|(_, _, room)| *room);

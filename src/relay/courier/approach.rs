@@ -50,7 +50,9 @@ impl<'a> Approach<'a> {
     ) -> Result<Approach<'a>, String> {
         let say = |why: String| format!("{host}: {why}");
         let located = match host {
-            Host::Literal(ip) => Located { addresses: vec![*ip], secure: false, alias: None },
+            Host::Literal(ip) => {
+                Located { addresses: vec![*ip], secure: false, own_secure: false, alias: None }
+            }
             Host::Domain(name) => parts.dns.locate(name).await.map_err(|error| say(error.to_string()))?,
         };
         let (base, dane) = dane(parts, plan, host, &located).await.map_err(say)?;
@@ -61,7 +63,9 @@ impl<'a> Approach<'a> {
         let sts = plan.sts(host);
         let demand = tls::demand(plan.level, dane, sts).map_err(say)?;
         let login = match plan.via {
-            Some(_) => login::read(&parts.config).await?,
+            Some(_) => login::read(&parts.config).await.inspect_err(|why| {
+                tracing::error!(why, "there is no password for relay.via; nothing leaves until there is");
+            })?,
             None => None,
         };
         let demand = match demand {
@@ -90,7 +94,8 @@ impl<'a> Approach<'a> {
         let session = opened.map_err(|trouble| self.closed(ip, trouble))?;
         self.test(ip, session.protection());
         let tls = words::protection(session.protection(), unasked.as_deref());
-        Ok(Courier { session, host: self.host.clone(), ip, tls })
+        let via = self.plan.via.is_some();
+        Ok(Courier { session, host: self.host.clone(), ip, tls, via })
     }
 
     async fn connect(&self, ip: IpAddr, demand: &Demand) -> Result<Session, Trouble> {
@@ -113,6 +118,7 @@ impl<'a> Approach<'a> {
 
     fn closed(&self, ip: IpAddr, trouble: Trouble) -> Closed {
         let place = words::place(self.host, ip);
+        let later = |why: String| Closed::Later(words::at(&place, self.host, &why));
         match trouble {
             Trouble::Refused(reply) if self.plan.via.is_none() => {
                 Closed::Refused(words::refused(&reply, self.host))
@@ -122,10 +128,8 @@ impl<'a> Approach<'a> {
                 tracing::error!(%place, %reply, "relay.via refuses us; mend that, or relay.user and its password");
                 Closed::Later(format!("{place}, which is relay.via, refuses us: {reply}"))
             }
-            Trouble::Deferred(why) => Closed::Later(format!("{place}: {why}")),
-            Trouble::NoTls(why) | Trouble::Handshake(why) => {
-                Closed::Later(format!("{place}: {why} ({})", self.demanded()))
-            }
+            Trouble::Deferred(why) => later(why),
+            Trouble::NoTls(why) | Trouble::Handshake(why) => later(format!("{why} ({})", self.demanded())),
         }
     }
 
@@ -177,7 +181,8 @@ fn names(host: &Host, base: Option<&Domain>) -> Vec<String> {
 }
 
 /// What DNSSEC says of the host's TLSA records, and at which name they stand. They are asked for only where the way to
-/// the host is secure (RFC 7672 section 2.2): first those of the name that secure aliases lead to, then its own. An error
+/// the host is secure (RFC 7672 section 2.2): first those of the name that secure aliases lead to, then its own, which
+/// count even where an alias leads to what is not secure. An error
 /// is no answer: whoever can suppress one must not get the letter by that.
 async fn dane<'a>(
     parts: &Parts,
@@ -186,7 +191,7 @@ async fn dane<'a>(
     located: &'a Located,
 ) -> Result<(Option<&'a Domain>, Dane), String> {
     let Host::Domain(name) = host else { return Ok((None, Dane::Absent)) };
-    if !plan.secure || !located.secure || plan.level == TlsLevel::Off {
+    if !plan.secure || !located.own_secure || plan.level == TlsLevel::Off {
         return Ok((None, Dane::Absent));
     }
     for name in located.alias.iter().chain([name]) {

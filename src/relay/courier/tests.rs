@@ -118,8 +118,8 @@ fn commit(parts: &Parts, text: &[u8]) -> (EntryId, u64) {
 fn fate(trip: &Trip) -> String {
     match &trip.verdicts[0] {
         Verdict::Delivered { to, tls, .. } => format!("delivered to {to} ({tls})"),
-        Verdict::Failed(diagnosis) => format!("failed: {}", words::of(diagnosis)),
-        Verdict::Deferred(diagnosis) => format!("deferred: {}", words::of(diagnosis)),
+        Verdict::Failed(diagnosis) => format!("failed: {}", diagnosis.line()),
+        Verdict::Deferred(diagnosis) => format!("deferred: {}", diagnosis.line()),
     }
 }
 
@@ -284,7 +284,7 @@ async fn connections_are_made_from_the_source_of_their_family() {
     assert_eq!(clients, ["127.0.0.5", "::1"]);
     let source = |config: &mut config::Relay| config.source = vec!["192.0.2.1".parse().unwrap()];
     let trip = Scene::with(Names::default(), port, source).await.go_to("[127.0.0.1]", None).await;
-    assert_fate(&trip, &["deferred: ", "192.0.2.1 is no address to connect from"]);
+    assert_fate(&trip, &["deferred: ", "relay.source: 192.0.2.1 is no address of this host"]);
 }
 
 #[tokio::test]

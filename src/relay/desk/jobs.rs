@@ -57,12 +57,14 @@ impl Jobs {
             _ => None,
         };
         let named: Option<Vec<EntryId>> = selection.words.iter().map(one).collect();
-        let left = match named {
+        let mut left = match named {
             Some(named) if !named.is_empty() => {
                 named.into_iter().filter(|id| ledger.knows(*id)).collect::<Vec<_>>()
             }
             _ => ledger.ids(),
         };
+        // What is in hand may have to be waited for: not with the others behind it.
+        left.sort_by_key(|id| ledger.is_in_hand(*id));
         self.numbers += 1;
         let job = Job {
             order,
@@ -243,5 +245,21 @@ impl Report {
 impl Drop for Report {
     fn drop(&mut self) {
         self.tell(Ordered::nothing());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_hand_comes_last() {
+        let (mut ledger, mut jobs) = (Ledger::default(), Jobs::default());
+        let ids = [1, 2, 3].map(|n| EntryId::parse(&format!("6b033b7d{n:012x}")).unwrap());
+        assert!(ids.iter().all(|&id| ledger.enter(id)));
+        let _hand = ledger.take(ids[0], None);
+        let (answer, _answered) = oneshot::channel();
+        jobs.begin(Order::Hold, Selection::default(), answer, &ledger);
+        assert_eq!(jobs.jobs[&1].left, [ids[1], ids[2], ids[0]]);
     }
 }

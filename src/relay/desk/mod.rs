@@ -58,6 +58,8 @@ pub(super) struct Desk {
     /// Couriers that end their connections.
     farewells: JoinSet<()>,
     swept: Instant,
+    /// Unix seconds, when we last looked.
+    clock: i64,
 }
 
 impl Now {
@@ -81,6 +83,7 @@ impl Desk {
             tasks: JoinSet::new(),
             farewells: JoinSet::new(),
             swept: Instant::now(),
+            clock: unix_time(),
         }
     }
 
@@ -162,6 +165,7 @@ impl Desk {
     /// Starts what can be started.
     pub(super) fn start_due(&mut self) {
         let now = Now::read();
+        self.notice_clock(now.unix);
         for courier in self.board.wake(now) {
             self.farewells.spawn(courier.dismiss());
         }
@@ -177,12 +181,21 @@ impl Desk {
             self.start_journey(start);
         }
         // Who was about to set out may have found that the way must be asked for anew.
-        while let Some(host) = self.board.next_question() {
+        while let Some(host) = self.board.next_question(now) {
             self.start_question(host);
         }
         while let Some(work) = self.jobs.next(&mut self.ledger, &self.parts, &self.to_us) {
             self.tasks.spawn(work);
         }
+    }
+
+    /// Where the clock was set back, times that it said are looked at anew.
+    fn notice_clock(&mut self, now: i64) {
+        if now < self.clock.saturating_sub(retry::FIRST) {
+            tracing::warn!(seconds = self.clock.saturating_sub(now), "the clock was set back");
+            self.to_look.extend(self.ledger.ids().into_iter().map(|id| (id, false)));
+        }
+        self.clock = now;
     }
 
     fn start_look(&mut self, id: EntryId, fresh: bool) {
@@ -256,6 +269,12 @@ impl Desk {
     #[cfg(test)]
     pub(super) fn is_quiet(&self) -> bool {
         self.ledger.is_quiet() && self.board.is_quiet() && self.to_look.is_empty() && self.jobs.is_empty()
+    }
+
+    /// Has the clock ahead until now.
+    #[cfg(test)]
+    pub(super) fn was_ahead(&mut self, seconds: i64) {
+        self.clock += seconds;
     }
 
     /// Looks at an entry as if its time had come.

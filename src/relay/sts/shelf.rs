@@ -69,18 +69,24 @@ impl Shelf {
         Shelf { directory }
     }
 
-    /// What is stored of a domain. What cannot be read is left out with a log line, and overwritten by what is fetched
-    /// next. Blocks.
-    pub(super) fn load(&self, domain: &Domain) -> Option<Kept> {
+    /// What is stored of a domain. What is no policy is left out with a log line, and overwritten by what is fetched
+    /// next; an error, which says what to do, is that nobody knows what is stored. Blocks.
+    pub(super) fn load(&self, domain: &Domain) -> Result<Option<Kept>, String> {
         let place = self.directory.join(domain.as_str());
-        match read(&place) {
-            Ok(kept) => Some(kept),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
+        let text = match read(&place) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
-                tracing::error!(file = %place.display(), %error, "an MTA-STS policy is left out");
-                None
+                let place = place.display();
+                return Err(format!(
+                    "the MTA-STS policy that is kept in {place} cannot be read: {error}; mend or remove it"
+                ));
             }
-        }
+        };
+        let kept = parse(&text).inspect_err(|error| {
+            tracing::error!(file = %place.display(), %error, "an MTA-STS policy is left out");
+        });
+        Ok(kept.ok())
     }
 
     /// Stores it: the old one or the new one is there, whenever we are stopped. One call for a domain at a time. Blocks.
@@ -100,11 +106,15 @@ impl Shelf {
     }
 }
 
-fn read(place: &Path) -> io::Result<Kept> {
+fn read(place: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new().read(true).custom_flags(no_follow()).open(place)?;
     let mut text = Vec::new();
     file.take(MAX_FILE).read_to_end(&mut text)?;
-    let record: Record = serde_json::from_slice(&text)?;
+    Ok(text)
+}
+
+fn parse(text: &[u8]) -> io::Result<Kept> {
+    let record: Record = serde_json::from_slice(text)?;
     match record.version {
         VERSION => Ok(record.kept),
         version => Err(io::Error::other(format!("it is of version {version}, not {VERSION}"))),
@@ -170,7 +180,7 @@ mod tests {
     fn what_is_stored_is_there_and_nobody_elses_to_read() {
         let (dir, shelf) = shelf();
         let me = domain("me.test");
-        assert_eq!(shelf.load(&me), None);
+        assert_eq!(shelf.load(&me), Ok(None));
         std::fs::write(
             dir.path().join("mta-sts/.me.test"),
             "left by a crash, and longer than what comes now".repeat(9),
@@ -178,7 +188,7 @@ mod tests {
         .unwrap();
         shelf.store(&me, &kept(5)).unwrap();
         shelf.store(&me, &kept(6)).unwrap();
-        assert_eq!(Shelf::open(dir.path().join("mta-sts")).load(&me), Some(kept(6)));
+        assert_eq!(Shelf::open(dir.path().join("mta-sts")).load(&me), Ok(Some(kept(6))));
         let mode = |place: &str| dir.path().join(place).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("mta-sts"), mode("mta-sts/me.test")), (0o700, 0o600));
         assert_eq!(std::fs::read_dir(dir.path().join("mta-sts")).unwrap().count(), 1, "no draft is left");
@@ -195,7 +205,7 @@ mod tests {
         let long = domain(&format!("{0}.{0}.{0}.{1}", "a".repeat(63), "b".repeat(61)));
         assert_eq!(long.as_str().len(), 253);
         shelf.store(&long, &kept(5)).unwrap();
-        assert_eq!(shelf.load(&long), Some(kept(5)));
+        assert_eq!(shelf.load(&long), Ok(Some(kept(5))));
     }
 
     #[test]
@@ -207,15 +217,15 @@ mod tests {
         let newer = whole.replacen('1', "2", 1);
         for text in ["", "{}", &whole[1..], &whole[..40], &newer, &format!("{whole}{whole}"), "\u{0}"] {
             std::fs::write(&place, text).unwrap();
-            assert_eq!(shelf.load(&me), None, "{text}");
+            assert_eq!(shelf.load(&me), Ok(None), "{text}");
         }
         std::fs::write(&place, format!("{whole}{}", " ".repeat(100))).unwrap();
-        assert_eq!(shelf.load(&me), Some(kept(5)));
+        assert_eq!(shelf.load(&me), Ok(Some(kept(5))));
         std::fs::remove_file(&place).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &place).unwrap();
-        assert_eq!(shelf.load(&me), None);
+        assert!(shelf.load(&me).unwrap_err().contains("mta-sts/me.test cannot be read"));
         shelf.store(&me, &kept(5)).unwrap();
-        assert_eq!(shelf.load(&me), Some(kept(5)));
+        assert_eq!(shelf.load(&me), Ok(Some(kept(5))));
     }
 
     #[test]
@@ -225,10 +235,10 @@ mod tests {
         shelf.store(&me, &kept(5)).unwrap();
         std::fs::create_dir(dir.path().join("mta-sts/.me.test")).unwrap();
         shelf.store(&me, &kept(6)).unwrap_err();
-        assert_eq!(shelf.load(&me), Some(kept(5)));
+        assert_eq!(shelf.load(&me), Ok(Some(kept(5))));
         let nowhere = Shelf::open(dir.path().join("not/there"));
         nowhere.store(&me, &kept(5)).unwrap_err();
-        assert_eq!(nowhere.load(&me), None);
+        assert_eq!(nowhere.load(&me), Ok(None));
     }
 
     #[test]
@@ -241,9 +251,9 @@ mod tests {
             file.set_modified(SystemTime::now() - Duration::from_secs(100 * age)).unwrap();
         }
         prune(&dir.path().join("mta-sts"), 4).unwrap();
-        assert!(names.iter().all(|name| shelf.load(&domain(name)).is_some()));
+        assert!(names.iter().all(|name| shelf.load(&domain(name)).unwrap().is_some()));
         prune(&dir.path().join("mta-sts"), 2).unwrap();
-        let left = names.map(|name| shelf.load(&domain(name)).is_some());
+        let left = names.map(|name| shelf.load(&domain(name)).unwrap().is_some());
         assert_eq!(left, [true, true, false, false]);
     }
 

@@ -68,7 +68,7 @@ fn me() -> Domain {
 }
 
 async fn mode(cache: &StsCache, now: i64) -> Option<Mode> {
-    cache.policy(&me(), now).await.map(|policy| policy.mode)
+    cache.policy(&me(), now).await.unwrap().map(|policy| policy.mode)
 }
 
 /// What a mode and a time to live look like.
@@ -81,9 +81,9 @@ async fn a_policy_is_fetched_once_and_outlives_a_restart() {
     let town = Town::new(Flaw::None).await;
     let cache = town.cache();
     let expected = Policy { mode: Mode::Enforce, mx: vec!["mx.me.test".into()], max_age: 604_800 };
-    assert_eq!(cache.policy(&me(), NOW).await, Some(expected.clone()));
-    assert_eq!(cache.policy(&me(), NOW + 100).await, Some(expected.clone()));
-    assert_eq!(town.cache().policy(&me(), NOW + 200).await, Some(expected));
+    assert_eq!(cache.policy(&me(), NOW).await, Ok(Some(expected.clone())));
+    assert_eq!(cache.policy(&me(), NOW + 100).await, Ok(Some(expected.clone())));
+    assert_eq!(town.cache().policy(&me(), NOW + 200).await, Ok(Some(expected)));
     assert_eq!(town.fetches(), 1);
     assert!(town.site.requests()[0].starts_with("GET /.well-known/mta-sts.txt HTTP/1.1\r\n"));
     assert_eq!(town.files(), ["me.test"]);
@@ -97,7 +97,7 @@ async fn a_domain_that_publishes_nothing_has_none_and_is_not_asked() {
         assert_eq!(mode(&town.cache(), NOW).await, None, "{records:?}");
     }
     let elsewhere = Domain::parse("elsewhere.example").unwrap();
-    assert_eq!(town.cache().policy(&elsewhere, NOW).await, None, "DNS fails");
+    assert_eq!(town.cache().policy(&elsewhere, NOW).await, Ok(None), "DNS fails");
     assert_eq!(town.fetches(), 0);
     assert!(town.files().is_empty());
 }
@@ -192,8 +192,8 @@ async fn where_dns_fails_a_policy_stays() {
     let cache = town.cache();
     let kept = Kept { id: "1".into(), fetched: NOW, policy: Policy::parse(ENFORCE.as_bytes()).unwrap() };
     cache.inner.shelf.store(&elsewhere, &kept).unwrap();
-    assert_eq!(cache.policy(&elsewhere, NOW + WEEK).await, Some(kept.policy));
-    assert_eq!(cache.policy(&elsewhere, NOW + WEEK + 1).await, None);
+    assert_eq!(cache.policy(&elsewhere, NOW + WEEK).await, Ok(Some(kept.policy)));
+    assert_eq!(cache.policy(&elsewhere, NOW + WEEK + 1).await, Ok(None));
 }
 
 #[tokio::test]
@@ -235,10 +235,10 @@ async fn an_old_policy_is_renewed_in_passing() {
         assert_eq!(mode(&cache, NOW + old).await, Some(Mode::Enforce), "nor fetches it twice");
         town.site.reached(2).await;
         town.site.say(OK, &policy("testing", max_age));
-        let seat = cache.seat(&me()).await;
+        let seat = cache.seat(&me()).await.unwrap();
         drop(seat.turn.lock().await);
         assert_eq!(mode(&cache, NOW + old + max_age).await, Some(Mode::Testing));
-        assert_eq!(town.cache().inner.shelf.load(&me()).unwrap().fetched, NOW + old, "durably");
+        assert_eq!(town.cache().inner.shelf.load(&me()).unwrap().unwrap().fetched, NOW + old, "durably");
     }
 }
 
@@ -293,7 +293,23 @@ async fn a_file_that_is_broken_is_fetched_anew() {
     std::fs::write(town.state.path().join("mta-sts/me.test"), "{").unwrap();
     assert_eq!(mode(&town.cache(), NOW).await, Some(Mode::Enforce));
     assert_eq!(town.fetches(), 2);
-    assert!(town.cache().inner.shelf.load(&me()).is_some());
+    assert!(town.cache().inner.shelf.load(&me()).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_policy_that_cannot_be_read_is_not_taken_for_none() {
+    let town = Town::new(Flaw::None).await;
+    assert_eq!(mode(&town.cache(), NOW).await, Some(Mode::Enforce));
+    let place = town.state.path().join("mta-sts/me.test");
+    std::fs::rename(&place, place.with_extension("aside")).unwrap();
+    std::fs::create_dir(&place).unwrap();
+    let cache = town.cache();
+    let why = cache.policy(&me(), NOW).await.unwrap_err();
+    assert!(why.contains("mta-sts/me.test cannot be read"), "{why}");
+    std::fs::remove_dir(&place).unwrap();
+    std::fs::rename(place.with_extension("aside"), &place).unwrap();
+    assert_eq!(mode(&cache, NOW).await, Some(Mode::Enforce), "as soon as it can be");
+    assert_eq!(town.fetches(), 1);
 }
 
 #[tokio::test]
@@ -312,7 +328,7 @@ async fn memory_is_bounded_and_the_disk_remembers() {
     let cache = town.cache();
     assert_eq!(mode(&cache, NOW).await, Some(Mode::Enforce));
     for number in 0..2 * SEATS {
-        cache.seat(&Domain::parse(&format!("d{number}.test")).unwrap()).await;
+        cache.seat(&Domain::parse(&format!("d{number}.test")).unwrap()).await.unwrap();
         assert!(cache.seats().len() <= SEATS);
     }
     assert!(!cache.seats().contains_key(&me()));

@@ -1,6 +1,7 @@
 //! The relay with a real store and queue, a real resolver, and strangers' servers on loopback.
 
 mod by_hand;
+mod reports;
 mod schedule;
 mod stranger;
 

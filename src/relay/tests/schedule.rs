@@ -190,6 +190,36 @@ async fn a_restart_keeps_what_is_put_off_and_takes_what_was_never_tried() {
     assert_eq!((house.stranger.letters().len(), house.letters_of("you").len(), house.queued()), (1, 1, 1));
 }
 
+/// What a clock wrote that was ahead by ten days.
+fn put_off_for_days(house: &House, id: EntryId) {
+    let mut entry = house.entry(id);
+    entry.recipients[0].next_attempt = unix_time() + 10 * 86400;
+    house.parts.queue.record(&entry).unwrap();
+}
+
+#[tokio::test]
+async fn what_was_put_off_by_a_clock_that_was_ahead_is_tried_when_it_is_set_back() {
+    let mut house = House::new().await;
+    let id = house.submit(&["later@there.test"]);
+    let mut desk = desk::Desk::new(house.parts.clone());
+    desk.take_fresh();
+    house.run_desk(&mut desk).await;
+    put_off_for_days(&house, id);
+    house.run_desk(&mut desk).await;
+    assert_eq!(house.entry(id).recipients[0].attempts, 1);
+    desk.was_ahead(10 * 86400);
+    house.run_desk(&mut desk).await;
+    assert_eq!(house.entry(id).recipients[0].attempts, 2, "while we run");
+
+    put_off_for_days(&house, id);
+    drop(desk);
+    house.restart().await;
+    let mut desk = desk::Desk::new(house.parts.clone());
+    desk.take_backlog().await;
+    house.run_desk(&mut desk).await;
+    assert_eq!(house.entry(id).recipients[0].attempts, 3, "and after a restart");
+}
+
 #[tokio::test]
 async fn a_letter_to_very_many_goes_in_several_transactions() {
     let house = House::new().await;

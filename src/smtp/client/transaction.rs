@@ -147,6 +147,10 @@ impl Transaction {
         self.dot_written |= self.stage == Stage::Dot;
     }
 
+    pub(super) fn is_sending(&self) -> bool {
+        matches!(self.stage, Stage::Message { .. } | Stage::Dot)
+    }
+
     pub(super) fn dot_is_out(&self) -> bool {
         self.stage == Stage::Dot
     }

@@ -1,4 +1,4 @@
-use super::{ChangeError, Created};
+use super::{ChangeError, Created, DomainLeft, Removed};
 use crate::mail::address::{Address, Domain};
 use crate::store::StoreError;
 use crate::store::letter::{Spill, SpillRoom};
@@ -37,8 +37,8 @@ impl Tree {
         self.store.link(&address(alias), &address(target))
     }
 
-    fn remove(&self, text: &str) -> Result<(), ChangeError> {
-        self.store.remove_address(&address(text))
+    fn remove(&self, text: &str) -> Result<Removed, ChangeError> {
+        self.store.remove_address(&address(text), &["postmaster", "abuse"])
     }
 
     fn mailbox(&self, text: &str) -> Option<Mailbox> {
@@ -178,6 +178,60 @@ fn an_empty_address_is_removed_without_a_trace() {
     assert!(tree.mailbox("you@example.org").is_none());
     refused(tree.remove("you@example.org"), "does not exist");
     refused(tree.remove("me@example.com"), "no domain");
+}
+
+#[test]
+fn a_domain_goes_with_its_last_address() {
+    let tree = Tree::new();
+    tree.add("me@example.net").unwrap();
+    tree.add("me@example.org").unwrap();
+    tree.add("me/lists@example.org").unwrap();
+    tree.add("you@example.org").unwrap();
+    tree.link("postmaster@example.org", "me@example.org").unwrap();
+    tree.link("abuse@example.org", "me@example.org").unwrap();
+    let ours = || Removed { roles: Vec::new(), domain: DomainLeft::Ours };
+    assert_eq!(tree.remove("me/lists@example.org").unwrap(), ours());
+    refused(tree.remove("me@example.org"), "also abuse@example.org, postmaster@example.org");
+    assert_eq!(tree.remove("you@example.org").unwrap(), ours());
+
+    let me = tree.mailbox("me@example.org").unwrap();
+    let name = tree.stage(&me).commit().unwrap();
+    refused(tree.remove("me@example.org"), "1 letters waiting");
+    assert_eq!(fs::read_dir(tree.path("example.org")).unwrap().count(), 3);
+    fs::remove_file(tree.path("example.org/me/new").join(name)).unwrap();
+
+    let mut removed = tree.remove("me@example.org").unwrap();
+    removed.roles.sort();
+    assert_eq!(removed.roles, ["abuse", "postmaster"]);
+    assert_eq!(removed.domain, DomainLeft::Gone { last: false });
+    assert!(!tree.path("example.org").exists());
+    assert!(matches!(tree.store.find(&address("me@example.org")).unwrap(), Lookup::NotOurs));
+    assert_eq!(tree.remove("me@example.net").unwrap().domain, DomainLeft::Gone { last: true });
+    assert!(matches!(tree.store.find(&address("me@example.net")), Err(StoreError::WrongRoot(_))));
+    assert!(tree.add("me@example.net").unwrap().first_of_domain);
+}
+
+#[test]
+fn a_domain_in_which_something_is_left_stays() {
+    let tree = Tree::new();
+    let bare = |removed: Result<Removed, ChangeError>, word: &str| match removed.unwrap().domain {
+        DomainLeft::Bare(why) => assert!(why.contains(word), "{why}"),
+        other => panic!("{other:?}"),
+    };
+    tree.add("me@example.org").unwrap();
+    fs::write(tree.path("example.org/.note"), "").unwrap();
+    bare(tree.remove("me@example.org"), ".note");
+    fs::remove_file(tree.path("example.org/.note")).unwrap();
+    tree.add("me@example.org").unwrap();
+    let domain = |name: &str| Domain::parse(name).unwrap();
+    tree.store.link_domain(&domain("example.com"), &domain("example.org")).unwrap();
+    bare(tree.remove("me@example.com"), "example.com is another name");
+    assert!(matches!(tree.store.find(&address("me@example.com")).unwrap(), Lookup::NoSuchAddress));
+    // A role that leads elsewhere is an address like any other.
+    tree.add("me@example.net").unwrap();
+    tree.link("postmaster@example.net", "me@example.net").unwrap();
+    symlink("../example.org", tree.path("example.net/abuse")).unwrap();
+    refused(tree.remove("me@example.net"), "also postmaster@example.net");
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn attempt(message: Vec<u8>) -> Attempt {
         session: Session {
             sender: address("me@example.org"),
             owner: id(1),
+            mailbox: id(1),
             recipients: vec![address("you@example.net")],
             channel: Channel::Loopback,
             hostname: "mx.example.org".into(),

@@ -54,6 +54,22 @@ async fn a_server_that_hung_up_meanwhile_is_noticed_before_the_next_letter() {
 }
 
 #[tokio::test]
+async fn what_a_server_said_before_it_was_asked_is_no_answer() {
+    for early in ["250 2.0.0 ok\r\n", "554 5.4.0 idle for too long\r\n", "421 4.4.2 idle for too long\r\n"] {
+        let (near, far) = duplex(4096);
+        let script = [("", "220 mx\r\n"), ("EHLO", "250-mx\r\n250 PIPELINING\r\n")];
+        let opening = Session::open_clear(near, "home.example", PATIENCE);
+        let (session, (mut server, _)) = tokio::join!(opening, scripted_on(far, &script));
+        // It comes between the last look at the connection and the next letter.
+        server.write_all(early.as_bytes()).await.unwrap();
+        let outcome = session.unwrap().send(request(&["a@b.example"], 3), &b"x\r\n"[..]).await;
+        let why = deferred(&outcome.fates[0]);
+        assert!(why.contains("before it was asked") && why.contains(early.trim_end()), "{why}");
+        assert!(!outcome.dot_sent);
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_ends_tls_meanwhile_is_noticed_too() {
     let pki = Pki::new(&PKCS_ECDSA_P256_SHA256);
     let (near, far) = duplex(1 << 16);

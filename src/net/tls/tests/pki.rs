@@ -92,6 +92,19 @@ impl Pki {
         Shown::new(vec![own.der().clone()], &key)
     }
 
+    /// A host of an authority of which there are many, all of one name, none of them the root's.
+    pub(super) fn maze(&self, many: usize, names: &[&str]) -> Shown {
+        let key = || KeyPair::generate_for(self.algorithm).unwrap();
+        let name = authority("many");
+        let first = CertifiedIssuer::self_signed(name.clone(), key()).unwrap();
+        let others: Vec<_> =
+            (0..many).map(|_| name.clone().signed_by(&key(), &first).unwrap().der().clone()).collect();
+        let own = key();
+        let leaf = params(names).signed_by(&own, &first).unwrap();
+        let chain = [vec![leaf.der().clone()], others].concat();
+        Shown::new(chain, &own)
+    }
+
     fn issue(&self, params: CertificateParams) -> Shown {
         let key = KeyPair::generate_for(self.algorithm).unwrap();
         let own = params.signed_by(&key, &self.middle).unwrap();

@@ -74,6 +74,13 @@ async fn what_it_has_against_us_is_no_letters_end() {
     assert_fate(&trip, &["deferred: ", "which is relay.via, refuses us: 554 5.7.1 not you"]);
     let (_, trip) = by_way_of("isp.test", port, &authority, Some("")).await;
     assert_fate(&trip, &["deferred: relay.password_file ", "its first line is empty"]);
+    let server = isp().says("MAIL", "530 5.7.0 Authentication required");
+    let port = street::open(&[("127.0.0.1", &server)]).await;
+    let (_, trip) = by_way_of("isp.test", port, &authority, None).await;
+    assert_fate(
+        &trip,
+        &["deferred: isp.test", "530 5.7.0 Authentication required (relay.via wants a login: set "],
+    );
 }
 
 #[tokio::test]

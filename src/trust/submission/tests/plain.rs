@@ -51,7 +51,7 @@ fn rule_6_a_repeat_may_have_other_trace_fields_but_no_other_envelope() {
 fn rule_6_off_by_default_and_on_loopback_only() {
     attempt(signed(LETTER, &[&ME])).is_refused(&["no Envelope-Seal"]);
     let mut through_gate = plain(signed(LETTER, &[&ME]));
-    through_gate.session.channel = Channel::Gate(vec![Permit::Address(id(1))]);
+    through_gate.session.channel = Channel::Gate(vec![Permit::Directory(id(1))]);
     through_gate.is_refused(&["rule 6", "loopback"]);
 }
 

@@ -230,9 +230,18 @@ fn rule_7_the_ssh_key_counts_too() {
         attempt.session.channel = Channel::Gate(permits.to_vec());
         attempt
     };
-    through(&[Permit::Address(id(1))]).is_accepted();
-    through(&[Permit::Address(id(2)), Permit::Domain(Domain::parse("example.org").unwrap())]).is_accepted();
+    through(&[Permit::Directory(id(1))]).is_accepted();
+    through(&[Permit::Directory(id(2)), Permit::Domain(Domain::parse("example.org").unwrap())]).is_accepted();
     through(&[]).is_refused(&["rule 7", "authorized_keys"]);
-    through(&[Permit::Address(id(2))]).is_refused(&["rule 7"]);
+    through(&[Permit::Directory(id(2))]).is_refused(&["rule 7"]);
     through(&[Permit::Domain(Domain::parse("example.net").unwrap())]).is_refused(&["rule 7"]);
+    let from_topic = |permitted: u64| {
+        let mut attempt = through(&[Permit::Directory(id(permitted))]);
+        attempt.session.mailbox = id(3);
+        attempt
+    };
+    from_topic(1).is_accepted();
+    from_topic(3).is_accepted();
+    from_topic(4).is_refused(&["rule 7"]);
+    through(&[Permit::Directory(id(3))]).is_refused(&["rule 7"]);
 }
