@@ -37,7 +37,8 @@ fn a_call_that_fails_is_451_or_452_and_shows_no_part_of_a_letter() {
     let server = Plan::new("mx.here.example", &[ME, YOU]).start(&dns);
     assert!(Wire::greeted(server.mx()).0.transact(FRIEND, &[ME, YOU], b"\r\n").starts_with("250"));
     let (one, two) = (&[ME][..], &[ME, YOU][..]);
-    // A write that fails is tested on a full disk below: strace cannot tell a letter's write from the runtime's wake-up.
+    // A write that fails is tested on a full disk below, and by a limit in crash_relay_faults.rs: strace cannot tell a letter's
+    // write from the runtime's wake-up.
     // The queue's pwrite is nobody else's. Behind the rename a letter may have a reader: it stays, and the repeat is a double (docs/states.md).
     for (to, call, error, n, reply, copies) in [
         (one, "fsync", "EIO", 1, "451 4.3.0", 1),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -172,8 +172,6 @@ fn twenty_kills_in_a_row_under_load_lose_nothing_and_send_nothing_again_that_is_
             }
         }
     }
-    let relayed: usize = end.values().sum();
-    eprintln!("{relayed} copies, {} doubled", end.values().filter(|count| **count > 1).count());
 }
 
 /// Kills at each of the calls from when the sink answers MAIL. Returns how often the server was killed.
@@ -287,6 +285,16 @@ fn a_lane_stands_still_when_what_it_sent_cannot_be_recorded() {
     }
 }
 
+/// A server that nobody waits for to be ready.
+struct Start(Child);
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn killed_while_it_starts() {
     let mut post = Post::new("");
@@ -316,17 +324,18 @@ fn killed_while_it_starts() {
             other => state.join(other),
         };
         let on = on.to_str().unwrap().trim_end_matches('/').to_owned();
-        let mut strace = Command::new("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-P", &on, "-e", &format!("trace={call}")])
+        // The child is the server, and strace a stranger to us.
+        let child = Command::new("strace")
+            .args(["-D", "-f", "-qq", "-o", "/dev/null", "-P", &on, "-e", &format!("trace={call}")])
             .args(["-e", &format!("inject={call}:signal=KILL:when=1"), PILLARBOX, "--config"])
             .arg(post.server.config())
             .arg("serve")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let status = eventually(&format!("{subject}: the kill"), || strace.try_wait().unwrap());
+            .spawn();
+        let mut start = Start(child.unwrap());
+        let status = eventually(&format!("{subject}: the kill"), || start.0.try_wait().unwrap());
         assert_eq!(status.signal(), Some(9), "{subject}");
         post = post.again();
         assert_eq!(names(&post.queue()), [tried.as_str()], "{subject}");
