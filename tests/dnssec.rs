@@ -606,3 +606,24 @@ fn what_could_not_be_asked_for_is_not_called_bogus() {
     let error = error.to_string();
     assert!(error.contains("DNSKEY of one.test.: ") && !error.contains("bogus"), "{error}");
 }
+
+/// The crate asks about a zone from within the question about the one below it, frame upon frame. The server's threads
+/// have twice the stack that is tried here.
+#[test]
+fn a_name_below_many_zones_fits_into_a_threads_stack() {
+    let mut names = vec!["deep.test".to_owned()];
+    while names.len() < 30 {
+        names.push(format!("z{}.{}", names.len(), names[names.len() - 1]));
+    }
+    let zone = |name: &String| Zone::signed(name, "@ MX 10 mx\nmx A 192.0.2.1\n");
+    let signed = Signed::start(&names.iter().map(zone).collect::<Vec<_>>());
+    let dns = dns(&signed.validate());
+    // The deeper one first: it finds nothing that is known already.
+    for (depth, secure) in [(29, None), (11, Some(true))] {
+        let (dns, domain) = (dns.clone(), name(&names[depth]));
+        let thread = std::thread::Builder::new().stack_size(2 << 20);
+        let asked = thread.spawn(move || runtime().block_on(dns.route(&domain)));
+        let found = asked.unwrap().join().unwrap();
+        assert_eq!(found.ok().map(|known| known.secure), secure, "below {depth} zones");
+    }
+}
