@@ -103,6 +103,12 @@ impl Rewrite {
         }
     }
 
+    /// Keeps the word that an entry is finished, whose file is still there.
+    pub(super) fn keep(&mut self, id: EntryId) -> Result<(), StoreError> {
+        let written = self.out.write_all(line(Left::Finished, id, None).as_bytes());
+        written.map_err(|error| fault(&self.state_dir, "rewriting the log of what was seen", error))
+    }
+
     /// Replaces the old log in one step. Lines without marks are not in it any more: the removal of their entries must
     /// be durable before.
     pub(super) fn finish(self) -> Result<(Log, Marks), StoreError> {

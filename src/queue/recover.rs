@@ -31,8 +31,12 @@ pub(super) struct Recovered {
 pub(super) fn recover(state_dir: &Path, disk: &Disk, now: i64) -> Result<Recovered, StoreError> {
     let mut seen = Rewrite::begin(state_dir, now)?;
     let mut ids = disk.sweep_queue()?;
-    for id in ids.extract_if(.., |id| seen.is_finished(*id)) {
-        disk.remove(id)?;
+    let finished: Vec<EntryId> = ids.extract_if(.., |id| seen.is_finished(*id)).collect();
+    for id in finished {
+        if let Err(error) = disk.remove(id) {
+            tracing::error!(%id, %error, "a finished queue entry cannot be removed; it stays finished");
+            seen.keep(id)?;
+        }
     }
     let Scan { mut backlog, damaged, .. } = scan(disk, &ids, &mut seen.marks);
     for (id, _, once) in &damaged {
@@ -43,7 +47,10 @@ pub(super) fn recover(state_dir: &Path, disk: &Disk, now: i64) -> Result<Recover
     disk.sync_queue()?;
     let (log, marks) = seen.finish()?;
     for (id, why, _) in damaged {
-        disk.set_aside(id, &why)?;
+        // The others shall not wait for one that can be neither read nor moved.
+        if let Err(error) = disk.set_aside(id, &why) {
+            tracing::error!(%id, why, %error, "a damaged queue entry stays where it is until the next start");
+        }
     }
     disk.sweep_states(|id| marks.is_living(id))?;
     backlog.sort_unstable_by_key(|waiting| waiting.id);

@@ -103,6 +103,24 @@ fn a_finished_entry_that_could_not_be_removed_is_no_entry_any_more() {
 }
 
 #[test]
+fn a_finished_entry_that_no_start_can_remove_ends_no_start_and_stays_finished() {
+    let place = Place::new();
+    let queue = place.open();
+    let (id, other) = (place.commit(&queue, None, None), place.commit(&queue, None, None));
+    let content = fs::read(place.entry(id)).unwrap();
+    finish(&queue, &id);
+    drop(queue);
+    fs::create_dir(place.entry(id)).unwrap();
+    for _ in 0..2 {
+        assert_eq!(place.open().entries().unwrap(), [other]);
+    }
+    fs::remove_dir(place.entry(id)).unwrap();
+    fs::write(place.entry(id), content).unwrap();
+    assert_eq!(place.open().entries().unwrap(), [other]);
+    assert_eq!(place.names("queue"), [other.to_string()]);
+}
+
+#[test]
 fn a_state_without_an_entry_is_removed_at_the_start() {
     let place = Place::new();
     drop(place.open());
