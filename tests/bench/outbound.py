@@ -159,7 +159,7 @@ class Exim(System):
         config = config.replace("  accept domains = there.example\n  deny\n", "  accept\n")
         # As a daemon, which takes as many as come.
         config = f"daemon_smtp_ports = {port}\nlocal_interfaces = 127.0.0.1\nsmtp_accept_max = 300\n" \
-            "smtp_accept_queue_per_connection = 0\nsmtp_accept_max_per_connection = 100000\n" + config
+            "smtp_accept_max_per_connection = 100000\n" + config
         (self.place / "conf").write_text(config)
         command = ["sh", ROOT / "tests/peers/exim", self.peers / "exim", self.place, "-bdf", "-q30m"]
         self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=open(self.place / "err", "wb"))
