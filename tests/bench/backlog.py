@@ -31,7 +31,7 @@ def main():
             alone = samples(scene, key, came)
             inject(scene, key, "you@dead.example", WAITING)
             beside = samples(scene, key, came)
-            print(f"one letter to a living host, from the 250 to its arrival, ms: alone {alone:.2f}, "
+            print(f"one letter to a living host, from the connection of its author to its arrival, ms: alone {alone:.2f}, "
                   f"beside {WAITING} for a dead one {beside:.2f}", flush=True)
             inject(scene, key, "you@dead.example", BACKLOG - WAITING)
             report(scene, "with all of them queued")
@@ -50,14 +50,15 @@ def report(scene, when):
 
 
 def samples(scene, key, came):
-    """The median time of one letter's way to a living host, in ms; one after another."""
+    """The median time of one letter's way from its author to a living host, in ms; one after another."""
     took = []
     with Load(key, "you@else.example", SAMPLES) as load:
         for _ in range(SAMPLES):
             before = len(came)
-            begun = time.monotonic() + load.send(scene, 1)
+            begun = time.monotonic()
+            load.send(scene, 1)
             wait_for("a letter", lambda: len(came) > before)
-            took.append(1000 * max(0.0, came[before] - begun))
+            took.append(1000 * (came[before] - begun))
     return median(took)
 
 

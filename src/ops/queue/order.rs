@@ -68,7 +68,10 @@ fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<
     let parts = Parts::open(config).map_err(|failure| match failure.exit {
         Exit::TempFail => Failure::new(
             Exit::TempFail,
-            format!("no server answers at control.sock, and its queue cannot be opened: {failure}"),
+            format!(
+                "no server answers at control.sock, and its queue cannot be opened (one that is starting or stopping \
+                 has it: try again in a moment): {failure}"
+            ),
         ),
         _ => failure,
     })?;
