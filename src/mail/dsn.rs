@@ -120,13 +120,10 @@ impl Report<'_> {
             out.extend_from_slice(content);
             out.extend_from_slice(b"\r\n");
         };
-        let status = if self.recipient.address.needs_smtputf8() {
-            "global-delivery-status"
-        } else {
-            "delivery-status"
-        };
+        let status = self.status();
+        let form = if status.is_ascii() { "delivery-status" } else { "global-delivery-status" };
         part("text/plain; charset=utf-8", self.text().as_bytes());
-        part(&format!("message/{status}"), self.status().as_bytes());
+        part(&format!("message/{form}"), status.as_bytes());
         part(kind, content);
         out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         out

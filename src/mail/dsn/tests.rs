@@ -117,6 +117,13 @@ fn a_letter_whose_header_is_beyond_ascii_comes_back_as_a_global_one() {
 }
 
 #[test]
+fn what_was_asked_for_beyond_ascii_makes_a_global_report() {
+    let text = rendered(|report| report.recipient.orcpt = Some("utf-8;é@there.test".into()));
+    assert!(text.contains("Content-Type: message/global-delivery-status\r\n"), "{text}");
+    assert!(text.contains("Original-Recipient: utf-8;é@there.test\r\n"), "{text}");
+}
+
+#[test]
 fn a_delay_says_until_when() {
     let text = rendered(|report| report.kind = Kind::Delayed { until: 1_764_256_920 });
     for line in [
