@@ -79,6 +79,7 @@ fn letters_go_by_either_family_and_by_the_one_that_works() {
     let four = friend(&world, "11.4.0.1");
     let six = friend(&world, "2a00:6::1");
     let both = [friend(&world, "11.4.0.2"), friend(&world, "2a00:6::2")];
+    let aliased = friend(&world, "11.4.0.3");
     let (only_six, only_four) = (friend(&world, "2a00:6::3"), friend(&world, "11.4.0.4"));
     let other = friend(&world, "11.4.0.5");
     // Nobody listens there, and nobody knows the way there.
@@ -93,6 +94,11 @@ fn letters_go_by_either_family_and_by_the_one_that_works() {
         "second.example. 60 IN MX 10 mx.second.example.\nsecond.example. 60 IN MX 20 next.second.example.\n"
             .into(),
         "mx.second.example. 60 IN AAAA 2a00:9::1\nnext.second.example. 60 IN A 11.4.0.5\n".into(),
+        place("real.example", &["11.4.0.3"]),
+        "alias.example. 60 IN CNAME real.example.\n".into(),
+        "toalias.example. 60 IN MX 10 mx.toalias.example.\nmx.toalias.example. 60 IN CNAME mx.real.example.\n"
+            .into(),
+        "bare.example. 60 IN CNAME mx.real.example.\n".into(),
     ]
     .concat();
     let scene = Scene::new(&zone, "");
@@ -103,11 +109,15 @@ fn letters_go_by_either_family_and_by_the_one_that_works() {
         "foursilent.example",
         "sixsilent.example",
         "second.example",
+        "alias.example",
+        "toalias.example",
+        "bare.example",
     ]);
     [&four, &six, &only_six, &only_four, &other].into_iter().for_each(arrives);
     eventually("the letter at either", || both.iter().find_map(|odd| odd.letters().pop()));
     assert_eq!(both.iter().map(|odd| odd.letters().len()).sum::<usize>(), 1);
     assert_eq!((four.callers(), six.callers()), (vec![ip("11.0.0.1")], vec![ip("2a00:1::1")]));
+    eventually("the letters by way of aliases", || (aliased.letters().len() == 3).then_some(()));
 
     // A host without IPv6 is one whose ways all fail at once.
     ours("ip -6 addr flush dev cable scope global");

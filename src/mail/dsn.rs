@@ -107,7 +107,9 @@ impl Report<'_> {
         let (kind, content) = match self.original {
             Original::Header(header) if header.is_ascii() => ("text/rfc822-headers", header),
             Original::Header(header) => ("message/global-headers", header),
-            Original::Whole(letter) => ("message/rfc822", letter),
+            Original::Whole(letter) if has_ascii_header(letter) => ("message/rfc822", letter),
+            // RFC 6533 section 5.
+            Original::Whole(letter) => ("message/global", letter),
         };
         let boundary = self.boundary(content);
         let mut out = self.head(&boundary);
@@ -118,13 +120,10 @@ impl Report<'_> {
             out.extend_from_slice(content);
             out.extend_from_slice(b"\r\n");
         };
-        let status = if self.recipient.address.needs_smtputf8() {
-            "global-delivery-status"
-        } else {
-            "delivery-status"
-        };
+        let status = self.status();
+        let form = if status.is_ascii() { "delivery-status" } else { "global-delivery-status" };
         part("text/plain; charset=utf-8", self.text().as_bytes());
-        part(&format!("message/{status}"), self.status().as_bytes());
+        part(&format!("message/{form}"), status.as_bytes());
         part(kind, content);
         out.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         out
@@ -273,6 +272,10 @@ impl Report<'_> {
         }
         boundary
     }
+}
+
+fn has_ascii_header(letter: &[u8]) -> bool {
+    letter.iter().take(split_lenient(letter).body_offset).all(u8::is_ascii)
 }
 
 /// A stranger's words as an indented block, long lines broken.

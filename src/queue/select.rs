@@ -33,6 +33,12 @@ impl Selection {
         let address = &recipient.recipient.address;
         self.words.is_empty() || self.words.iter().any(|word| word.covers(&entry.id, address))
     }
+
+    /// Whether a recipient of this entry could be meant, whoever that is.
+    pub fn may_cover(&self, entry: &EntryId) -> bool {
+        let may = |word: &Word| !matches!(word, Word::Entry(id) if id != entry);
+        self.words.is_empty() || self.words.iter().any(may)
+    }
 }
 
 impl Word {

@@ -37,6 +37,13 @@ pub struct Done {
     pub fault: Option<String>,
 }
 
+impl Done {
+    /// Nothing could be done for a letter: of one that cannot be read no recipient is known.
+    pub(super) fn fault(id: EntryId, fault: String) -> Done {
+        Done { id: id.to_string(), recipient: String::new(), fault: Some(fault) }
+    }
+}
+
 /// A destination as the relay sees it now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
@@ -85,7 +92,7 @@ impl Control {
 }
 
 /// Carries an order out on one entry, and records it. For a stopped server. Blocks.
-pub fn perform(
+fn perform(
     parts: &Parts,
     id: &EntryId,
     order: Order,
@@ -161,16 +168,13 @@ fn change(parts: &Parts, entry: &Entry, state: &mut RecipientState, order: Order
     Ok(())
 }
 
-/// Carries an order out on a stopped server's queue, which `parts` has open: what was done, and what ended it early.
-/// Blocks.
-pub fn perform_all(
-    parts: &Parts,
-    order: Order,
-    selection: &Selection,
-) -> (Vec<Done>, Result<(), StoreError>) {
-    let mut done = Vec::new();
-    let ended = parts.queue.entries().and_then(|ids| {
-        ids.iter().try_for_each(|id| perform(parts, id, order, selection).map(|more| done.extend(more)))
+/// Carries an order out on a stopped server's queue, which `parts` has open. A letter that it cannot be carried out on is
+/// no reason to leave the others alone. Blocks.
+pub fn perform_all(parts: &Parts, order: Order, selection: &Selection) -> Result<Vec<Done>, StoreError> {
+    let ids = parts.queue.entries()?;
+    let meant = ids.iter().filter(|id| selection.may_cover(id));
+    let done = meant.flat_map(|id| {
+        perform(parts, id, order, selection).unwrap_or_else(|error| vec![Done::fault(*id, error.to_string())])
     });
-    (done, ended)
+    Ok(done.collect())
 }

@@ -21,6 +21,8 @@ pub enum StartTls {
     Absent,
     /// This is what it shows.
     Shows(Shown),
+    /// As `Shows`; only who has said this to AUTH PLAIN may send.
+    Login(Shown, &'static str),
     /// It is offered, and this is the reply.
     Refused(&'static str),
     /// 220; the client's first message is read, and answered with these octets and the end.
@@ -173,6 +175,7 @@ impl Talk<'_> {
     fn run(mut self) -> io::Result<()> {
         self.say("220 mx.there.example ESMTP")?;
         let (mut from, mut to) = (String::new(), Vec::new());
+        let mut known = !matches!(self.manner, StartTls::Login(..));
         loop {
             let line = self.hear()?;
             let word = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
@@ -180,7 +183,13 @@ impl Talk<'_> {
                 "EHLO" if self.offers() => {
                     self.say("250-mx.there.example\r\n250-PIPELINING\r\n250 STARTTLS")?
                 }
+                "EHLO" if !known => self.say("250-mx.there.example\r\n250 AUTH LOGIN PLAIN")?,
                 "EHLO" => self.say("250-mx.there.example\r\n250 PIPELINING")?,
+                "AUTH" => {
+                    known = self.knows(&line);
+                    self.say(if known { "235 2.7.0 welcome" } else { "535 5.7.8 who?" })?;
+                }
+                "MAIL" if !known => self.say("530 5.7.0 log in")?,
                 "STARTTLS" if self.offers() => self.secure()?,
                 "MAIL" => {
                     (from, to) = (line, Vec::new());
@@ -210,6 +219,11 @@ impl Talk<'_> {
         matches!(self.line.get_ref(), Stream::Clear(_)) && !matches!(self.manner, StartTls::Absent)
     }
 
+    fn knows(&self, line: &str) -> bool {
+        matches!(self.line.get_ref(), Stream::Tls(_))
+            && matches!(&self.manner, StartTls::Login(_, words) if line == format!("AUTH PLAIN {words}"))
+    }
+
     /// The reply to STARTTLS, and what comes of it.
     fn secure(&mut self) -> io::Result<()> {
         let go = "220 2.0.0 go on";
@@ -231,7 +245,10 @@ impl Talk<'_> {
                 self.line.get_mut().write_all(&[go.as_bytes(), b"\r\n", octets].concat())?;
                 self.shake(&shown)
             }
-            StartTls::Shows(shown) | StartTls::Leaves(shown) | StartTls::Cuts(shown) => {
+            StartTls::Shows(shown)
+            | StartTls::Login(shown, _)
+            | StartTls::Leaves(shown)
+            | StartTls::Cuts(shown) => {
                 self.say(go)?;
                 self.shake(&shown)
             }

@@ -106,6 +106,24 @@ fn what_the_sender_asked_for_is_answered() {
 }
 
 #[test]
+fn a_letter_whose_header_is_beyond_ascii_comes_back_as_a_global_one() {
+    let kind = |letter: &'static [u8]| {
+        let text = rendered(|report| report.original = Original::Whole(letter));
+        let kinds = ["message/rfc822", "message/global"];
+        kinds.map(|kind| text.contains(&format!("Content-Type: {kind}\r\n")))
+    };
+    assert_eq!(kind("Subject: Grüße\r\n\r\nthe body\r\n".as_bytes()), [false, true]);
+    assert_eq!(kind("Subject: hello\r\n\r\nGrüße\r\n".as_bytes()), [true, false]);
+}
+
+#[test]
+fn what_was_asked_for_beyond_ascii_makes_a_global_report() {
+    let text = rendered(|report| report.recipient.orcpt = Some("utf-8;é@there.test".into()));
+    assert!(text.contains("Content-Type: message/global-delivery-status\r\n"), "{text}");
+    assert!(text.contains("Original-Recipient: utf-8;é@there.test\r\n"), "{text}");
+}
+
+#[test]
 fn a_delay_says_until_when() {
     let text = rendered(|report| report.kind = Kind::Delayed { until: 1_764_256_920 });
     for line in [

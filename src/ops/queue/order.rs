@@ -12,7 +12,6 @@ use crate::queue::select::{Selection, Word};
 use crate::relay::Parts;
 use crate::relay::orders::{Done, Order, perform_all};
 use crate::server::control::ask;
-use crate::store::StoreError;
 use serde::Serialize;
 
 /// What an order is for.
@@ -34,12 +33,9 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     }
     let selection = parse(words)?;
     become_owner(config)?;
-    let (done, ended, running) = match ask::order(&config.state_dir, order, words)? {
-        Some(done) => (done, Ok(()), true),
-        None => {
-            let (done, ended) = by_the_files(config, order, &selection)?;
-            (done, ended, false)
-        }
+    let (done, running) = match ask::order(&config.state_dir, order, words)? {
+        Some(done) => (done, true),
+        None => (by_the_files(config, order, &selection)?, false),
     };
     let missed = missed(words, &selection, &done);
     if json {
@@ -49,7 +45,6 @@ pub fn order(config: &Server, order: Order, chosen: &Chosen, json: bool) -> Resu
     } else {
         print(&done.iter().map(|done| line(order, done, running)).collect::<String>())?;
     }
-    ended.map_err(faulty)?;
     verdict(order, &done, &missed)
 }
 
@@ -64,7 +59,7 @@ struct Outcome<'a> {
 }
 
 /// No server runs: its queue is ours as long as we hold the lock.
-fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<Performed, Failure> {
+fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<Vec<Done>, Failure> {
     let parts = Parts::open(config).map_err(|failure| match failure.exit {
         Exit::TempFail => Failure::new(
             Exit::TempFail,
@@ -75,18 +70,17 @@ fn by_the_files(config: &Server, order: Order, selection: &Selection) -> Result<
         ),
         _ => failure,
     })?;
-    Ok(perform_all(&parts, order, selection))
+    perform_all(&parts, order, selection).map_err(faulty)
 }
 
-/// What was done, and what ended it early.
-type Performed = (Vec<Done>, Result<(), StoreError>);
-
 fn missed<'a>(words: &'a [String], selection: &Selection, done: &[Done]) -> Vec<&'a String> {
-    let known: Vec<(EntryId, Address)> = done
-        .iter()
-        .filter_map(|done| Some((EntryId::parse(&done.id)?, Address::parse(&done.recipient).ok()?)))
-        .collect();
-    let matched = |word: &Word| known.iter().any(|(id, recipient)| word.covers(id, recipient));
+    let matched = |word: &Word| {
+        done.iter().any(|done| match (word, EntryId::parse(&done.id), Address::parse(&done.recipient)) {
+            (Word::Entry(named), Some(id), _) => *named == id,
+            (word, Some(id), Ok(recipient)) => word.covers(&id, &recipient),
+            _ => false,
+        })
+    };
     words.iter().zip(&selection.words).filter(|(_, word)| !matched(word)).map(|(word, _)| word).collect()
 }
 
@@ -152,6 +146,8 @@ mod tests {
         let selection = Selection::parse(&words).unwrap();
         let found = [done("A@x.example", None)];
         assert_eq!(missed(&words, &selection, &found), [&words[2], &words[4]]);
+        // A letter that cannot be read is there, whoever it is for.
+        assert_eq!(missed(&words, &selection, &[done("", Some("damaged"))]).len(), 4);
         let failure = verdict(Order::Drop, &found, &missed(&words, &selection, &found)).unwrap_err();
         assert!(failure.exit == Exit::Unavailable && failure.message.contains("y.example"), "{failure}");
     }

@@ -221,8 +221,7 @@ impl Ordered {
     }
 
     fn fault(id: EntryId, fault: String) -> Ordered {
-        let done = Done { id: id.to_string(), recipient: String::new(), fault: Some(fault) };
-        Ordered { done: vec![done], ..Ordered::nothing() }
+        Ordered { done: vec![Done::fault(id, fault)], ..Ordered::nothing() }
     }
 }
 

@@ -146,7 +146,7 @@ async fn a_stopped_queue_takes_every_order() {
     house.run_until_quiet().await;
     let perform = |order, words: &[&str]| {
         let selection = Selection::parse(words).unwrap();
-        perform_all(&house.parts, order, &selection).0.len()
+        perform_all(&house.parts, order, &selection).unwrap().len()
     };
     assert_eq!(perform(Order::Hold, &["there.test"]), 1);
     assert!(house.state(id).held);
@@ -163,11 +163,34 @@ async fn a_stopped_queue_takes_every_order() {
 }
 
 #[tokio::test]
+async fn a_letter_that_cannot_be_read_keeps_no_order_from_the_others() {
+    let house = House::new().await;
+    let mut ids = [house.submit(&["a@there.test"]), house.submit(&["b@there.test"])];
+    ids.sort_by_key(EntryId::to_string);
+    let file = house.dir.path().join("state/queue").join(ids[0].to_string());
+    let mut text = std::fs::read(&file).unwrap();
+    text[10] = b'2';
+    std::fs::write(&file, text).unwrap();
+    let hold = |words: &[&str]| {
+        let selection = Selection::parse(words).unwrap();
+        perform_all(&house.parts, Order::Hold, &selection).unwrap()
+    };
+    let answer = hold(&["there.test"]);
+    assert_eq!(answer.len(), 2, "{answer:?}");
+    assert_eq!(answer[0].id, ids[0].to_string());
+    assert!(answer[0].fault.as_ref().unwrap().contains("later pillarbox"), "{answer:?}");
+    assert_eq!(answer[1].fault, None);
+    assert!(house.parts.queue.load(&ids[1]).unwrap().unwrap().recipients[0].held);
+    // Whoever names a letter does not hear of another one.
+    assert_eq!(hold(&[&ids[1].to_string()]).len(), 1);
+}
+
+#[tokio::test]
 async fn a_strangers_letter_is_never_sent_back_by_hand() {
     let house = House::new().await;
     house.submit_with(&["you@our.test"], |entry| entry.door = Door::Mx);
     let everything = Selection::default();
-    let answer = perform_all(&house.parts, Order::Bounce, &everything).0;
+    let answer = perform_all(&house.parts, Order::Bounce, &everything).unwrap();
     assert!(answer[0].fault.is_some(), "{answer:?}");
     assert_eq!((house.queued(), house.letters_of("me").len()), (1, 0));
 }

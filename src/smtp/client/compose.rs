@@ -39,10 +39,20 @@ pub(super) fn rcpt(recipient: &Recipient, offers: &Offers) -> String {
             line.push_str(&format!(" NOTIFY={}", events(notify)));
         }
         if let Some((kind, address)) = recipient.orcpt.as_deref().and_then(|orcpt| orcpt.split_once(';')) {
-            line.push_str(&format!(" ORCPT={kind};{}", xtext::encode(address)));
+            line.push_str(&format!(" ORCPT={kind};{}", encoded(kind, address)));
         }
     }
     line + "\r\n"
+}
+
+/// Addresses of type `utf-8` have an encoding of their own, which any server with DSN takes (RFC 6533 section 3).
+fn encoded(kind: &str, address: &str) -> String {
+    if !kind.eq_ignore_ascii_case("utf-8") {
+        return xtext::encode(address);
+    }
+    let safe = |c: char| c.is_ascii_graphic() && !matches!(c, '+' | '=');
+    let one = |c| if safe(c) { String::from(c) } else { format!("\\x{{{:X}}}", u32::from(c)) };
+    address.chars().map(one).collect()
 }
 
 fn events(notify: Notify) -> String {

@@ -176,6 +176,14 @@ fn parameters_are_sent_where_they_are_offered() {
     request.envelope.recipients[0].notify = Some(Notify::default());
     let (wrote, _) = play(request.clone(), &["220 mx\r\n", EHLO]);
     assert!(wrote.contains(" NOTIFY=NEVER "), "{wrote}");
+    for (orcpt, written) in [
+        ("utf-8;é+x@b.example", " ORCPT=utf-8;\\x{E9}\\x{2B}x@b.example\n"),
+        ("utf-8;\\x{E9}@b.example", " ORCPT=utf-8;\\x{E9}@b.example\n"),
+    ] {
+        request.envelope.recipients[0].orcpt = Some(orcpt.into());
+        let (wrote, _) = play(request.clone(), &["220 mx\r\n", EHLO]);
+        assert!(wrote.contains(written), "{wrote}");
+    }
     request.eight_bit = false;
     request.envelope.sender.smtputf8 = false;
     let (wrote, _) = play(request, &["220 mx\r\n", "250 mx\r\n", "250 ok\r\n"]);
