@@ -53,6 +53,7 @@ fn taken_at_submission(head: &[u8]) {
     let session = Session {
         sender: Address::parse("me@here.example").unwrap(),
         owner: id,
+        mailbox: id,
         recipients: Vec::new(),
         channel: Channel::Loopback,
         hostname: "mx.here.example".into(),
