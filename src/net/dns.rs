@@ -21,6 +21,7 @@ mod anchors;
 mod delegation;
 mod oracle;
 mod proofs;
+mod records;
 mod upstream;
 mod validator;
 

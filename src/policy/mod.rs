@@ -1,10 +1,12 @@
 //! Decisions, each a pure function from evidence to a verdict.
 
 pub mod cases;
+pub mod dmarc;
 pub mod inbound;
 pub mod results;
 pub mod retry;
 pub mod signature;
+pub mod spf;
 pub mod sts;
 pub mod submission;
 pub mod tls;
