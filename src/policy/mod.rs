@@ -3,6 +3,7 @@
 pub mod cases;
 pub mod dmarc;
 pub mod inbound;
+pub mod peer;
 pub mod results;
 pub mod retry;
 pub mod signature;

@@ -5,6 +5,7 @@
 //! [`Inspected::verify`], which asks DNS once per key. The doors wrap this: [`super::submission`] and
 //! [`super::inbound`].
 
+use super::all;
 use super::canon::{BodyHasher, Canon, Index};
 use super::record::{KeySource, PublicKey};
 use super::seal::SEAL_LOWER;
@@ -15,8 +16,6 @@ use crate::net::dns::DnsError;
 use crate::policy::signature::{CLOCK_SKEW, SignatureEvidence, Verdict};
 use aws_lc_rs::digest::{self, Digest, SHA256};
 use std::collections::{BTreeSet, HashMap};
-use std::future::poll_fn;
-use std::task::Poll;
 
 /// Signatures to be verified, and the body so far.
 #[derive(Default)]
@@ -115,24 +114,6 @@ impl Inspected {
         };
         (verdict, key.rsa_bits)
     }
-}
-
-/// Waits for all of a few futures at once; what they give, in their order.
-async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
-    poll_fn(|context| {
-        for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
-            if let Poll::Ready(value) = future.as_mut().poll(context) {
-                *output = Some(value);
-            }
-        }
-        match running.iter().all(|(_, output)| output.is_some()) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    running.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 impl Pick {
