@@ -104,6 +104,8 @@ pub struct Inbound {
     pub trusted_forwarders: Vec<String>,
     /// What separates an address from its topic.
     pub topic_separators: String,
+    /// Lists of addresses (DNSBL zones) whose listings are refused.
+    pub dnsbl: Vec<String>,
 }
 
 /// What the submission door accepts.
@@ -179,6 +181,7 @@ impl Default for Inbound {
             broken_dkim: BrokenDkim::Reject,
             trusted_forwarders: Vec::new(),
             topic_separators: "/+".into(),
+            dnsbl: Vec::new(),
         }
     }
 }

@@ -36,9 +36,10 @@ pub struct Field<'a> {
 }
 
 impl Field<'_> {
-    /// Whether the field has this name, without regard to ASCII case.
+    /// Whether the field has this name, without regard to ASCII case, and to the white space that obsolete forms have in front
+    /// of the colon (RFC 5322 section 4.5): some reader will read it so.
     pub fn is(&self, name: &str) -> bool {
-        self.name.eq_ignore_ascii_case(name)
+        self.name.trim_end_matches([' ', '\t']).eq_ignore_ascii_case(name)
     }
 
     /// The value on one line: unfolded, white space at both ends gone, bytes that are no UTF-8 replaced.

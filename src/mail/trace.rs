@@ -11,6 +11,9 @@ use std::net::IpAddr;
 /// least).
 pub const MAX_HOPS: usize = 100;
 
+/// The field that says in words what was found out about a stranger's letter, and decided.
+pub const VERDICT: &str = "Pillarbox-Verdict";
+
 /// Where a folded `Received` breaks its lines (RFC 5322 section 2.1.1).
 const LINE_WISHED: usize = 78;
 
@@ -159,11 +162,10 @@ pub fn is_loop(header: &Header<'_>, address: &Address) -> bool {
 }
 
 /// The header's fields, without the empty line, less what only the server that delivers may write: `Return-Path`,
-/// `Delivered-To`, and `Authentication-Results` that claim to be by `authserv_id`.
+/// `Delivered-To`, [`VERDICT`], and `Authentication-Results` that claim to be by `authserv_id`.
 pub fn strip_forged(header: &Header<'_>, authserv_id: &str) -> Vec<u8> {
-    keep(header, |field| {
-        !field.is("Return-Path") && !field.is("Delivered-To") && !is_results_of(field, authserv_id)
-    })
+    const OURS: [&str; 3] = ["Return-Path", "Delivered-To", VERDICT];
+    keep(header, |field| !OURS.iter().any(|name| field.is(name)) && !is_results_of(field, authserv_id))
 }
 
 /// The header's fields, without the empty line, less those of these names.

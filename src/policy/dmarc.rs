@@ -52,6 +52,8 @@ pub struct DmarcEvidence {
     /// What the domain asks for if the outcome is `Fail`: of `p=`, `sp=` and `np=` the one that applies, one step weaker where
     /// the record says `t=y`.
     pub policy: DmarcPolicy,
+    /// Set where the outcome is `Fail` only because an aligned signature, or SPF, could not be checked: the fault, in words.
+    pub hinges_on: Option<String>,
     /// Where the record was found.
     pub record_at: Option<String>,
     /// What decided, in our words: "DKIM of example.org, relaxed", "neither SPF … nor DKIM … is aligned".

@@ -1,26 +1,60 @@
-//! What strangers bring: broken signatures, and letters that say they are from us (what the article's own setup
-//! takes).
+//! What becomes of a stranger's letter: from the evidence to accept, junk, refuse or defer.
+//!
+//! | rule | looks at | and decides |
+//! |---|---|---|
+//! | authors | From names more than ten domains | refuse |
+//! | our name | From is in a domain of ours, no passing signature is aligned with it | refuse; deliver, marked, what a trusted forwarder signed |
+//! | broken signature | a signature does not match, no other passes | refuse; nothing with `broken_dkim = "mark"` |
+//! | DMARC | the author's domain disowns it: `p=reject`, `p=quarantine` | refuse, junk; deliver, marked, what a trusted forwarder signed |
+//! | lists | a list of the owner's choice has the client's address | refuse; deliver, marked, what a trusted forwarder signed |
+//!
+//! Where the outcome hinges on an answer that DNS does not give now, a rule defers. The rule of our name, where it speaks,
+//! wins over every other. Of the rest the harshest word counts: refuse, defer, junk, accept. An error in somebody's records
+//! (permerror) never decides anything by itself.
 
+use super::dmarc::DmarcEvidence;
+use super::peer::PeerEvidence;
 use super::signature::{SignatureEvidence, Verdict};
+use super::spf::SpfEvidence;
 use crate::config::BrokenDkim;
 use crate::mail::address::Domain;
 use crate::smtp::reply::Reply;
 
+mod rules;
+mod sentence;
+#[cfg(test)]
+pub(in crate::policy) mod tests;
+
+pub use sentence::sentence;
+
 /// What is known of a letter at the mx door.
 #[derive(Clone, Debug)]
 pub struct Evidence {
-    /// The rule for broken signatures.
-    pub broken_dkim: BrokenDkim,
+    /// What the owner wants.
+    pub rules: Rules,
+    /// The client.
+    pub peer: PeerEvidence,
+    /// What SPF says of MAIL FROM, or of HELO for a letter from `<>`.
+    pub spf: SpfEvidence,
     /// The domain of each From mailbox, of every From field; of more than [`MOST_AUTHORS`] the first ones and one more.
     pub authors: Vec<Author>,
     /// The signatures that were looked at.
     pub signatures: Vec<SignatureEvidence>,
+    /// What DMARC says, for each author.
+    pub dmarc: Vec<DmarcEvidence>,
+}
+
+/// The owner's rules, `[inbound]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The rule for broken signatures.
+    pub broken_dkim: BrokenDkim,
     /// `trusted_forwarders`.
     pub trusted_forwarders: Vec<Domain>,
 }
 
-/// More domains than this no honest From names; to remember them all would cost memory.
-pub const MOST_AUTHORS: usize = 100;
+/// More domains than this no honest From names, and each is looked up.
+pub const MOST_AUTHORS: usize = 10;
 
 /// The domain of a From mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,115 +65,126 @@ pub struct Author {
     pub ours: bool,
 }
 
-/// A letter that may come in.
+/// What is to be done, mildest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    /// Set where a rule was waived: what a trusted forwarder brought, in words, for the log.
-    pub mark: Option<String>,
+pub enum Ruling {
+    /// It comes in.
+    Accept,
+    /// It comes in, among the junk.
+    Junk,
+    /// It may come again: 4xx.
+    Defer(Reply),
+    /// It stays out: 5xx.
+    Refuse(Reply),
 }
 
-/// Whether the letter may come in. `Err` is the reply: 550, or 451 where the outcome depends on an answer that DNS does not
-/// give now.
-pub fn decide(evidence: &Evidence) -> Result<Admitted, Reply> {
-    if evidence.authors.len() > MOST_AUTHORS {
-        let text = format!("From names more than {MOST_AUTHORS} domains; a letter has one author, or a few");
-        return Err(Reply::new(550, 6, 0, text));
+/// A decision, and how it came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What is to be done.
+    pub ruling: Ruling,
+    /// Why, where a rule spoke: for the log and the reader.
+    pub because: Option<String>,
+    /// Each rule that was asked, and what it said.
+    pub steps: Vec<Step>,
+}
+
+/// What one rule said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The rule's name.
+    pub rule: &'static str,
+    /// What it said; none: it has nothing to say.
+    pub said: Option<String>,
+}
+
+/// A rule's word.
+struct Word {
+    ruling: Ruling,
+    why: String,
+    /// No other rule is asked.
+    last: bool,
+}
+
+impl Ruling {
+    /// How harsh it is.
+    pub fn severity(&self) -> u8 {
+        match self {
+            Ruling::Accept => 0,
+            Ruling::Junk => 1,
+            Ruling::Defer(_) => 2,
+            Ruling::Refuse(_) => 3,
+        }
     }
-    let mark = from_ours(evidence)?;
-    broken_signature(evidence)?;
-    Ok(Admitted { mark })
-}
 
-/// Whoever writes in our name signs with our key, whatever `p=` says.
-fn from_ours(evidence: &Evidence) -> Result<Option<String>, Reply> {
-    // A signature that leaves one of several From fields out says nothing of the one that was added.
-    let vouches = |one: &SignatureEvidence| one.passes() && one.uncovered.as_deref() != Some("From");
-    let signed_by =
-        |domain: &Domain| evidence.signatures.iter().any(|one| vouches(one) && aligned(&one.domain, domain));
-    let Some(author) = evidence.authors.iter().find(|author| author.ours && !signed_by(&author.domain))
-    else {
-        return Ok(None);
-    };
-    let domain = &author.domain;
-    // Nor does a forwarder's: else whoever has a letter of the list puts our name on top of it.
-    if let Some(forwarder) = trusted(evidence).find(|signature| vouches(signature)) {
-        let forwarder = &forwarder.domain;
-        return Ok(Some(format!(
-            "From {domain}, unsigned by it, brought by the trusted forwarder {forwarder}"
-        )));
+    /// In one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Ruling::Accept => "accept",
+            Ruling::Junk => "junk",
+            Ruling::Defer(_) => "defer",
+            Ruling::Refuse(_) => "refuse",
+        }
     }
-    let may_still_pass = |signature: &&SignatureEvidence| {
-        aligned(&signature.domain, domain) || evidence.trusted_forwarders.contains(&signature.domain)
-    };
-    if let Some((signature, why)) = faults(evidence).find(|(signature, _)| may_still_pass(signature)) {
-        return Err(later(signature, why));
+
+    /// The reply that keeps the letter out.
+    pub fn refusal(&self) -> Option<&Reply> {
+        match self {
+            Ruling::Accept | Ruling::Junk => None,
+            Ruling::Defer(reply) | Ruling::Refuse(reply) => Some(reply),
+        }
     }
-    Err(Reply::new(
-        550,
-        7,
-        1,
-        format!(
-            "From is in {domain}, which is a domain of this server, but no passing DKIM signature of {domain} is on the \
-             letter; its owner submits through the submission door; for a mailing list the owner adds its DKIM domain to \
-             inbound.trusted_forwarders"
-        ),
-    ))
 }
 
-/// The article's rule: what is broken is refused. Revoked, missing, expired, unknown and `l=` count as unsigned.
-fn broken_signature(evidence: &Evidence) -> Result<(), Reply> {
-    if evidence.broken_dkim == BrokenDkim::Mark || evidence.signatures.iter().any(SignatureEvidence::passes) {
-        return Ok(());
+/// The table of this module.
+pub fn decide(evidence: &Evidence) -> Decision {
+    let mut steps = Vec::new();
+    let mut harshest: Option<Word> = None;
+    for (rule, ask) in rules::TABLE {
+        let word = ask(evidence);
+        steps.push(Step { rule, said: word.as_ref().map(Word::told) });
+        let Some(word) = word else { continue };
+        let last = word.last;
+        if harshest.as_ref().is_none_or(|before| before.ruling.severity() < word.ruling.severity()) {
+            harshest = Some(word);
+        }
+        if last {
+            break;
+        }
     }
-    // No signature passes yet: the one without an answer may pass or be broken, and decides alone.
-    if let Some((signature, why)) = faults(evidence).next() {
-        return Err(later(signature, why));
+    match harshest {
+        None => Decision { ruling: Ruling::Accept, because: None, steps },
+        Some(word) => Decision { ruling: word.ruling, because: Some(word.why), steps },
     }
-    let Some(broken) = evidence.signatures.iter().find(|signature| signature.is_broken()) else {
-        return Ok(());
-    };
-    let what = match broken.verdict {
-        Verdict::BrokenBody => "the body does not match bh=",
-        _ => "the signature does not match the header",
-    };
-    Err(Reply::new(
-        550,
-        7,
-        20,
-        format!(
-            "the DKIM signature of {} (s={}) is broken: {what}; the letter was changed on its way; send it directly",
-            broken.domain, broken.selector
-        ),
-    ))
 }
 
-fn trusted(evidence: &Evidence) -> impl Iterator<Item = &SignatureEvidence> {
-    evidence.signatures.iter().filter(|signature| evidence.trusted_forwarders.contains(&signature.domain))
+impl Word {
+    fn told(&self) -> String {
+        format!("{}: {}", self.ruling.word(), self.why)
+    }
 }
 
-fn faults(evidence: &Evidence) -> impl Iterator<Item = (&SignatureEvidence, &str)> {
-    evidence.signatures.iter().filter_map(|signature| match &signature.verdict {
-        Verdict::TempFault(why) => Some((signature, why.as_str())),
-        _ => None,
-    })
+impl Evidence {
+    /// Trusted forwarders' signatures on the letter that pass and cover every From: else whoever has a letter of the list
+    /// puts another name on top of it.
+    fn vouching_forwarder(&self) -> Option<&SignatureEvidence> {
+        self.signatures.iter().find(|signature| self.is_forwarder(&signature.domain) && vouches(signature))
+    }
+
+    fn is_forwarder(&self, domain: &Domain) -> bool {
+        self.rules.trusted_forwarders.contains(domain)
+    }
+
+    /// Signatures whose key DNS does not give now, with its words.
+    fn faults(&self) -> impl Iterator<Item = (&SignatureEvidence, &str)> {
+        self.signatures.iter().filter_map(|signature| match &signature.verdict {
+            Verdict::TempFault(why) => Some((signature, why.as_str())),
+            _ => None,
+        })
+    }
 }
 
-fn later(signature: &SignatureEvidence, why: &str) -> Reply {
-    let text = format!(
-        "the DKIM key {}._domainkey.{} cannot be looked up now: {why}; try again later",
-        signature.selector, signature.domain
-    );
-    Reply::new(451, 7, 0, text)
+/// A signature that leaves one of several From fields out says nothing of the one that was added.
+fn vouches(signature: &SignatureEvidence) -> bool {
+    signature.passes() && signature.uncovered.as_deref() != Some("From")
 }
-
-/// The same domain, or one below the other (but not below a top-level domain).
-fn aligned(signer: &Domain, author: &Domain) -> bool {
-    let below = |low: &Domain, high: &Domain| {
-        high.as_str().contains('.')
-            && low.as_str().strip_suffix(high.as_str()).is_some_and(|rest| rest.ends_with('.'))
-    };
-    signer == author || below(signer, author) || below(author, signer)
-}
-
-#[cfg(test)]
-mod tests;

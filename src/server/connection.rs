@@ -38,15 +38,15 @@ pub async fn drive<S>(stream: &mut S, peer: Peer, house: Arc<House>, mut stop: w
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = &house.config.limits;
+    let limits = &house.config().limits;
     let mut session = Session::new(Settings {
-        hostname: house.config.hostname.clone(),
+        hostname: house.config().hostname.clone(),
         door: peer.door,
         message_size: limits.message_size,
         recipients: limits.recipients,
         command_timeout: Duration::from_secs(limits.command_timeout),
     });
-    let mut transaction = Transaction::new(Arc::clone(&house), peer);
+    let mut transaction = Transaction::new(Arc::clone(&house.premises), peer);
     let mut parcel: Option<Parcel> = None;
     let mut buffer = Vec::new();
     let mut due = Instant::now();
@@ -74,10 +74,11 @@ where
             }
             Step::Rcpt(recipient) => {
                 let recipient = recipient.clone();
-                session.answer(transaction.rcpt(recipient).await);
+                let helo = session.greeted_as().map_or_else(String::new, |(name, _)| name.to_owned());
+                session.answer(transaction.rcpt(recipient, &helo).await);
             }
             Step::Data => {
-                parcel = Some(Parcel::new(&transaction));
+                parcel = Some(Parcel::new(Arc::clone(&house.premises), house.desk.clone()));
                 session.answer(replies::start_data());
             }
             Step::Body(slice) => {
@@ -89,7 +90,7 @@ where
                 let greeting = session.greeted_as().map(|(name, esmtp)| (name.to_owned(), esmtp));
                 let done = transaction.finish(greeting, facts);
                 let reply = match parcel.take() {
-                    Some(parcel) => accept(parcel, done).await,
+                    Some(parcel) => accept(&house, parcel, done).await,
                     None => replies::broken(),
                 };
                 session.answer(reply);
@@ -110,11 +111,11 @@ where
 }
 
 /// Judges and stores a letter that is whole, within its minute.
-async fn accept(parcel: Parcel, envelope: super::recipients::Finished) -> Reply {
+async fn accept(house: &Arc<House>, parcel: Parcel, envelope: super::recipients::Finished) -> Reply {
     let work = async {
         match envelope.peer.door {
-            Door::Mx => mx::accept(parcel, envelope).await,
-            Door::Submission => submission::accept(parcel, envelope).await,
+            Door::Mx => mx::accept(house, parcel, envelope).await,
+            Door::Submission => submission::accept(house, parcel, envelope).await,
         }
     };
     tokio::time::timeout(AFTER_THE_DOT, work).await.unwrap_or_else(|_| replies::too_slow())

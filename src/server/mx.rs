@@ -1,57 +1,93 @@
 //! A stranger's letter that is whole: judged, then stored, in one directory directly, in several through the queue.
 
-use super::house::{fault, unix_time};
-use super::parcel::{Gathering, Parcel, Whole};
+use super::examine::{Examined, examine};
+use super::house::{House, fault, unix_time};
+use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
 use super::replies;
 use super::trace::{log_decision, received};
-use crate::mail::address::{Address, Domain};
+use crate::mail::address::Address;
 use crate::mail::header::split_lenient;
 use crate::mail::trace;
-use crate::policy::inbound::{Evidence, decide};
-use crate::policy::results::authentication_results;
+use crate::policy::inbound::Ruling;
+use crate::policy::results::{authentication_results, verdict_field};
 use crate::queue::NewEntry;
 use crate::relay;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::Spill;
-use crate::store::tree::Mailbox;
+use crate::store::tree::{Mailbox, Store};
 use crate::system::threads::blocking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Judges and stores; the reply to the final dot.
-pub async fn accept(parcel: Parcel, done: Finished) -> Reply {
-    let id = done.house.new_id();
-    let (reply, mark) = match judge(parcel, &done).await {
-        Ok((letter, mark)) => (store(&id, letter, &done).await.unwrap_or_else(|reply| reply), mark),
-        Err(reply) => (reply, None),
+pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> Reply {
+    let id = house.new_id();
+    let judged = judge(&id, parcel, &mut done).await;
+    let note = judged.examined.as_ref().map(Examined::sentence);
+    let reply = match judged.letter {
+        Ok(letter) => store(house, &id, letter, &done).await.unwrap_or_else(|reply| reply),
+        Err(reply) => reply,
     };
-    log_decision(&id, &done, &reply, mark.as_deref());
+    log_decision(&id, &done, &reply, note.as_deref());
     reply
 }
 
 /// A letter that may come in.
-struct Letter {
+pub(super) struct Letter {
     /// The header as it came, the empty line included.
     header: Vec<u8>,
     body: Spill,
-    /// Authentication-Results.
-    results: String,
+    /// What we write on top of it, Received included.
+    on_top: Vec<u8>,
+    pub(super) junk: bool,
 }
 
-async fn judge(parcel: Parcel, done: &Finished) -> Result<(Letter, Option<String>), Reply> {
-    let Whole { header, body, gathering } = parcel.whole(done).await?;
-    refuse_loops(&header, &done.recipients)?;
-    let Gathering::Mx(gathering) = gathering else { return Err(replies::broken()) };
-    let rules = &done.house.config.inbound;
-    let forwarders = rules.trusted_forwarders.iter().filter_map(|name| Domain::parse(name).ok()).collect();
+/// The letter, or why it stays out, and what was found out about it.
+pub(super) struct Judged {
+    pub(super) letter: Result<Letter, Reply>,
+    pub(super) examined: Option<Examined>,
+}
+
+impl From<Reply> for Judged {
+    fn from(reply: Reply) -> Judged {
+        Judged { letter: Err(reply), examined: None }
+    }
+}
+
+/// Judges a letter that is whole.
+pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judged {
+    let whole = match parcel.whole(done).await {
+        Ok(whole) => whole,
+        Err(reply) => return reply.into(),
+    };
+    if let Err(reply) = refuse_loops(&whole.header, &done.recipients) {
+        return reply.into();
+    }
+    let (Gathering::Mx(gathering), Some(inquiry)) = (whole.gathering, done.inquiry.take()) else {
+        return replies::broken().into();
+    };
+    let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let evidence: Evidence = gathering.finish(&done.house.dns, rules.broken_dkim, forwarders, now).await;
-    let admitted = decide(&evidence)?;
-    let results = authentication_results(done.house.name.as_str(), &evidence.signatures);
-    Ok((Letter { header, body, results }, admitted.mark))
+    let examined = examine(&premises, gathering, inquiry.answers().await, now).await;
+    let ruling = &examined.decision.ruling;
+    if let Some(reply) = ruling.refusal() {
+        return Judged { letter: Err(reply.clone()), examined: Some(examined) };
+    }
+    let on_top = [
+        verdict_field(ruling.word(), &examined.sentence()),
+        authentication_results(premises.name.as_str(), &examined.evidence),
+        received(id, done, examined.evidence.peer.name.confirmed()),
+    ];
+    let letter = Letter {
+        header: whole.header,
+        body: whole.body,
+        on_top: on_top.concat().into_bytes(),
+        junk: *ruling == Ruling::Junk,
+    };
+    Judged { letter: Ok(letter), examined: Some(examined) }
 }
 
 /// RFC 5321 section 6.3.
@@ -68,22 +104,22 @@ fn refuse_loops(header: &[u8], recipients: &[KnownRecipient]) -> Result<(), Repl
     Ok(())
 }
 
-async fn store(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
+async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
     let header = split_lenient(&letter.header);
     let fields: usize = header.fields.iter().map(|field| field.raw.len()).sum();
-    let mut head = trace::strip_forged(&header, done.house.name.as_str());
+    let mut head = trace::strip_forged(&header, done.premises.name.as_str());
     // The empty line, where there is one.
     head.extend_from_slice(letter.header.get(fields..).unwrap_or_default());
-    let on_top = format!("{}{}", letter.results, received(id, done)).into_bytes();
     let copies = distinct(&done.recipients);
     match copies.as_slice() {
         [(mailbox, address)] => {
             let own = [trace::return_path(&done.sender.sender.path), trace::delivered_to(address)].concat();
-            let head = [own.as_bytes(), &on_top, &head].concat();
-            store_one((*mailbox).clone(), head, letter.body).await?;
+            let head = [own.as_bytes(), &letter.on_top, &head].concat();
+            let junk_of = letter.junk.then(|| done.premises.store.clone());
+            store_one((*mailbox).clone(), junk_of, head, letter.body).await?;
             Ok(replies::stored(id))
         }
-        _ => store_several(id, on_top, head, letter.body, done).await,
+        _ => store_several(house, id, head, letter, done).await,
     }
 }
 
@@ -100,11 +136,18 @@ fn distinct(recipients: &[KnownRecipient]) -> Vec<(&Mailbox, &Address)> {
     copies
 }
 
-async fn store_one(mailbox: Mailbox, head: Vec<u8>, body: Spill) -> Result<(), Reply> {
+/// `junk_of` is the tree where the letter goes to the address's directory for junk, if there is one.
+async fn store_one(
+    mailbox: Mailbox,
+    junk_of: Option<Store>,
+    head: Vec<u8>,
+    body: Spill,
+) -> Result<(), Reply> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let stored = blocking(move || {
-        let staged = mailbox.stage(None, &head, &body)?;
+        let junk = junk_of.map(|store| store.junk(&mailbox)).transpose()?.flatten();
+        let staged = junk.unwrap_or(mailbox).stage(None, &head, &body)?;
         // The client was told 451 by now: what is not visible yet must not become so.
         if flag.load(Ordering::SeqCst) {
             return Ok::<bool, StoreError>(false);
@@ -130,15 +173,16 @@ impl Drop for Abandoned {
 
 /// Several directories have one commit point: the queue's.
 async fn store_several(
+    house: &Arc<House>,
     id: &str,
-    received: Vec<u8>,
     head: Vec<u8>,
-    body: Spill,
+    letter: Letter,
     done: &Finished,
 ) -> Result<Reply, Reply> {
-    let (house, envelope) = (Arc::clone(&done.house), done.envelope());
+    let (house, envelope) = (Arc::clone(house), done.envelope());
     let arrived = unix_time().as_secs() as i64;
-    let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk: false };
+    let Letter { body, on_top: received, junk, .. } = letter;
+    let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk };
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let committed = blocking(move || {
@@ -156,6 +200,6 @@ async fn store_several(
 }
 
 /// Local copies, as soon as the entry is committed. What fails here stays in the queue, and the relay tries again.
-pub fn deliver_at_once(house: &super::house::House, entry: &crate::queue::EntryId) {
+pub fn deliver_at_once(house: &House, entry: &crate::queue::EntryId) {
     relay::accept(&house.relay, entry);
 }

@@ -1,7 +1,8 @@
 //! A message as it comes in after DATA: the header gathered in memory, then the body, hashed and spilled as it flows.
 
 use super::allowed::named_directories;
-use super::house::{House, fault};
+use super::house::fault;
+use super::premises::Premises;
 use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction};
 use super::replies;
 use crate::mail::envelope::ReversePath;
@@ -9,10 +10,11 @@ use crate::policy::submission::{Channel, Permit};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
-use crate::store::letter::Spill;
+use crate::store::letter::{Spill, SpillRoom};
 use crate::system::threads::reading;
 use crate::trust::{inbound, submission};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Honest headers are a few KiB; the largest seen carry long lists of recipients.
 const HEADER_LIMIT: usize = 256 << 10;
@@ -22,9 +24,28 @@ const MOST_FIELDS: usize = 2000;
 /// From this size on, a spill may lie in a file, and appending may block.
 const MAY_BLOCK: u64 = 64 << 10;
 
+/// Where messages are taken in: room for their bodies, and turns at reading a header, since what that takes for a moment is
+/// many times its size.
+#[derive(Clone)]
+pub struct Desk {
+    room: Arc<SpillRoom>,
+    readers: Arc<Semaphore>,
+}
+
+/// Headers that are read at once. It is work for the processor alone, done in milliseconds.
+const READERS: usize = 4;
+
+impl Desk {
+    /// With this room.
+    pub fn new(room: Arc<SpillRoom>) -> Desk {
+        Desk { room, readers: Arc::new(Semaphore::new(READERS)) }
+    }
+}
+
 /// The message of one transaction.
 pub struct Parcel {
-    house: Arc<House>,
+    premises: Arc<Premises>,
+    desk: Desk,
     header: Vec<u8>,
     body: Spill,
     stage: Stage,
@@ -56,10 +77,9 @@ pub struct Whole {
 
 impl Parcel {
     /// An empty one.
-    pub fn new(transaction: &Transaction) -> Parcel {
-        let house = Arc::clone(&transaction.house);
-        let body = Spill::new(Arc::clone(&house.room));
-        Parcel { house, header: Vec::new(), body, stage: Stage::Header }
+    pub fn new(premises: Arc<Premises>, desk: Desk) -> Parcel {
+        let body = Spill::new(Arc::clone(&desk.room));
+        Parcel { premises, desk, header: Vec::new(), body, stage: Stage::Header }
     }
 
     /// Takes the next slice.
@@ -114,11 +134,11 @@ impl Parcel {
         if fields(&self.header) > MOST_FIELDS {
             return self.fail(replies::too_many_fields(MOST_FIELDS));
         }
-        let (here, house) = (Arc::clone(&self.house), Arc::clone(&self.house));
+        let (readers, premises) = (Arc::clone(&self.desk.readers), Arc::clone(&self.premises));
         let header = std::mem::take(&mut self.header);
-        let turn = here.readers.acquire().await;
+        let turn = readers.acquire().await;
         let begun = reading(move || {
-            let gathering = about.begin(&house, &header);
+            let gathering = about.begin(&premises, &header);
             (gathering.map_err(|error| fault(&error)), header)
         });
         let (gathering, header) = begun.await;
@@ -144,7 +164,7 @@ impl Parcel {
     fn fail(&mut self, reply: Reply) {
         self.stage = Stage::Failed(reply);
         self.header = Vec::new();
-        self.body = Spill::new(Arc::clone(&self.house.room));
+        self.body = Spill::new(Arc::clone(&self.desk.room));
     }
 }
 
@@ -166,15 +186,15 @@ enum About {
 impl About {
     fn of(transaction: &Transaction) -> Option<About> {
         let (sender, recipients) = (transaction.sender()?, transaction.recipients());
-        About::new(&transaction.house, &transaction.peer, sender, recipients)
+        About::new(&transaction.premises, &transaction.peer, sender, recipients)
     }
 
     fn of_finished(done: &Finished) -> About {
-        About::new(&done.house, &done.peer, &done.sender, &done.recipients).unwrap_or(About::Mx)
+        About::new(&done.premises, &done.peer, &done.sender, &done.recipients).unwrap_or(About::Mx)
     }
 
     fn new(
-        house: &House,
+        premises: &Premises,
         peer: &super::connection::Peer,
         sender: &KnownSender,
         recipients: &[KnownRecipient],
@@ -201,25 +221,26 @@ impl About {
             mailbox: mailbox.id,
             recipients: recipients.iter().map(|known| known.recipient.address.clone()).collect(),
             channel,
-            hostname: house.config.hostname.clone(),
-            accept: house.config.submission.accept.clone(),
+            hostname: premises.config.hostname.clone(),
+            accept: premises.config.submission.accept.clone(),
         };
         Some(About::Submission(Box::new(session), named))
     }
 
     /// Blocks: names are looked up in the tree.
-    fn begin(self, house: &House, header: &[u8]) -> Result<Gathering, StoreError> {
+    fn begin(self, premises: &Premises, header: &[u8]) -> Result<Gathering, StoreError> {
         match self {
             About::Mx => {
-                let gathering = inbound::Gathering::begin(header, |domain| house.store.is_ours(domain))?;
+                let gathering = inbound::Gathering::begin(header, |domain| premises.store.is_ours(domain))?;
                 Ok(Gathering::Mx(gathering))
             }
             About::Submission(mut session, named) => {
                 if let Channel::Gate(permits) = &mut session.channel {
-                    permits
-                        .extend(named_directories(&house.store, &named)?.into_iter().map(Permit::Directory));
+                    permits.extend(
+                        named_directories(&premises.store, &named)?.into_iter().map(Permit::Directory),
+                    );
                 }
-                let gathering = submission::Gathering::begin(header, *session, &house.store)?;
+                let gathering = submission::Gathering::begin(header, *session, &premises.store)?;
                 Ok(Gathering::Submission(Box::new(gathering)))
             }
         }

@@ -2,7 +2,9 @@
 
 use super::allowed::Allowed;
 use super::connection::Peer;
-use super::house::{House, fault};
+use super::house::{fault, unix_time};
+use super::inquiry::{Client, Inquiry};
+use super::premises::Premises;
 use super::replies;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
@@ -18,10 +20,11 @@ use std::sync::Arc;
 
 /// One transaction of a connection; reset and used again for the next.
 pub struct Transaction {
-    pub house: Arc<House>,
+    pub premises: Arc<Premises>,
     pub peer: Peer,
     sender: Option<KnownSender>,
     recipients: Vec<KnownRecipient>,
+    inquiry: Option<Inquiry>,
 }
 
 /// A sender and what the store says of him.
@@ -46,13 +49,15 @@ pub struct KnownRecipient {
 
 /// A transaction whose final dot has come.
 pub struct Finished {
-    pub house: Arc<House>,
+    pub premises: Arc<Premises>,
     pub peer: Peer,
     pub sender: KnownSender,
     pub recipients: Vec<KnownRecipient>,
     /// What the client called itself, and whether by EHLO.
     pub greeting: Option<(String, bool)>,
     pub facts: EndOfData,
+    /// What is being asked about the client, at mx.
+    pub inquiry: Option<Inquiry>,
 }
 
 impl Finished {
@@ -65,14 +70,15 @@ impl Finished {
 
 impl Transaction {
     /// For a new connection.
-    pub fn new(house: Arc<House>, peer: Peer) -> Transaction {
-        Transaction { house, peer, sender: None, recipients: Vec::new() }
+    pub fn new(premises: Arc<Premises>, peer: Peer) -> Transaction {
+        Transaction { premises, peer, sender: None, recipients: Vec::new(), inquiry: None }
     }
 
     /// Forgets sender and recipients.
     pub fn reset(&mut self) {
         self.sender = None;
         self.recipients.clear();
+        self.inquiry = None;
     }
 
     /// The sender, once `MAIL` was accepted.
@@ -97,16 +103,34 @@ impl Transaction {
         }
     }
 
-    /// Answers `RCPT`.
-    pub async fn rcpt(&mut self, recipient: Recipient) -> Reply {
+    /// Answers `RCPT`. `helo` is what the client called itself.
+    pub async fn rcpt(&mut self, recipient: Recipient, helo: &str) -> Reply {
         match self.know_recipient(&recipient).await {
             Ok(mailbox) => {
                 let mailbox = mailbox.map(|mailbox| self.held(mailbox));
                 self.recipients.push(KnownRecipient { recipient, mailbox });
+                self.inquire(helo);
                 replies::recipient_ok()
             }
             Err(reply) => self.refused("RCPT", Some(&recipient.address), reply),
         }
+    }
+
+    /// What the verdict will need is asked for with the first recipient, so that the answers are there when the letter is. Not
+    /// before: whoever only probes for addresses costs no look-up.
+    fn inquire(&mut self, helo: &str) {
+        if let (Some(client), None) = (self.client(helo), &self.inquiry) {
+            let now = unix_time().as_secs() as i64;
+            self.inquiry = Some(Inquiry::begin(client, Arc::clone(&self.premises), now));
+        }
+    }
+
+    /// The client that a verdict is about; none at the owner's door.
+    pub fn client(&self, helo: &str) -> Option<Client> {
+        let (Door::Mx, Some(ip), Some(known)) = (self.peer.door, self.peer.ip, &self.sender) else {
+            return None;
+        };
+        Some(Client { ip, helo: helo.to_owned(), sender: known.sender.path.clone() })
     }
 
     /// The same directory, by the handles that a recipient before holds already: a stranger who names one address a
@@ -125,12 +149,13 @@ impl Transaction {
             verified: None,
         };
         Finished {
-            house: Arc::clone(&self.house),
+            premises: Arc::clone(&self.premises),
             peer: self.peer.clone(),
             sender: self.sender.take().unwrap_or_else(nobody),
             recipients: std::mem::take(&mut self.recipients),
             greeting,
             facts,
+            inquiry: self.inquiry.take(),
         }
     }
 
@@ -144,7 +169,7 @@ impl Transaction {
         };
         match (self.peer.door, address.domain()) {
             (Door::Mx, Some(domain)) => {
-                let ours = self.house.is_ours(domain).await?;
+                let ours = self.premises.is_ours(domain).await?;
                 Ok(KnownSender { ours, ..unknown(sender) })
             }
             (Door::Submission, Some(_)) => match self.owner(&address).await? {
@@ -160,12 +185,13 @@ impl Transaction {
 
     /// Looks the sender at submission up, and whether his letter could be queued.
     async fn owner(&self, address: &Address) -> Result<Lookup, Reply> {
-        let (house, allowed, address) = (Arc::clone(&self.house), self.peer.allowed.clone(), address.clone());
+        let (premises, allowed, address) =
+            (Arc::clone(&self.premises), self.peer.allowed.clone(), address.clone());
         blocking(move || {
-            let found = house.store.find(&address).map_err(|error| fault(&error))?;
+            let found = premises.store.find(&address).map_err(|error| fault(&error))?;
             if let Lookup::Found(mailbox) = &found {
-                allowed_by_ssh_key(&house.store, allowed.as_ref(), &address, mailbox)?;
-                house.room_in_state().map_err(|error| fault(&error))?;
+                allowed_by_ssh_key(&premises.store, allowed.as_ref(), &address, mailbox)?;
+                premises.room_in_state().map_err(|error| fault(&error))?;
             }
             Ok(found)
         })
@@ -201,15 +227,14 @@ impl Transaction {
         let our_postmaster = self.is_our_postmaster(address);
         let delivers =
             treat(self.peer.door, Party::ours(sender_ours), Party::ours(true)) == Treatment::Deliver;
-        let (house, address) = (Arc::clone(&self.house), address.clone());
+        let (premises, address) = (Arc::clone(&self.premises), address.clone());
         let looked_up = blocking(move || {
-            let lookup = match house.store.find(&address)? {
-                Lookup::NotOurs if our_postmaster => Lookup::Found(house.store.dead_letter()?),
+            let lookup = match premises.store.find(&address)? {
+                Lookup::NotOurs if our_postmaster => Lookup::Found(premises.store.dead_letter()?),
                 lookup => lookup,
             };
             if let (true, Lookup::Found(mailbox)) = (delivers, &lookup) {
-                mailbox.check_writable(house.config.limits.free_space)?;
-                house.room_in_state()?;
+                premises.room_for(mailbox)?;
             }
             Ok(lookup)
         });
@@ -219,10 +244,8 @@ impl Transaction {
     /// RFC 5321 section 4.5.1: `<postmaster>` of the server's own name is answered even where that name is no domain
     /// of the tree.
     fn is_our_postmaster(&self, address: &Address) -> bool {
-        let own = Domain::parse(&self.house.config.hostname).ok();
         self.peer.door == Door::Mx
-            && own.is_some()
-            && address.domain() == own.as_ref()
+            && address.domain() == Some(&self.premises.name)
             && address.folded_local() == "postmaster"
     }
 
@@ -243,7 +266,7 @@ impl Transaction {
         }
         if known.verified.is_none() {
             let answer = match known.sender.path.address().and_then(Address::domain) {
-                Some(domain) => match cannot_receive(&self.house, domain).await {
+                Some(domain) => match cannot_receive(&self.premises, domain).await {
                     Ok(Some(why)) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
                     Ok(None) => Ok(()),
                     // For all recipients: each one would wait for the same dead name servers.
@@ -260,7 +283,7 @@ impl Transaction {
     /// him away: the queue asks again.
     async fn recipient_can_receive(&self, address: &Address) -> Result<(), Reply> {
         let Some(domain) = address.domain() else { return Ok(()) };
-        match cannot_receive(&self.house, domain).await {
+        match cannot_receive(&self.premises, domain).await {
             Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
             Ok(None) | Err(_) => Ok(()),
         }
@@ -305,8 +328,8 @@ fn allowed_by_ssh_key(
 }
 
 /// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.
-async fn cannot_receive(house: &House, domain: &Domain) -> Result<Option<&'static str>, Reply> {
-    match house.dns.mail_hosts(domain).await {
+async fn cannot_receive(premises: &Premises, domain: &Domain) -> Result<Option<&'static str>, Reply> {
+    match premises.dns.mail_hosts(domain).await {
         Ok(MailHosts::Mx(_) | MailHosts::Implicit) => Ok(None),
         Ok(MailHosts::NullMx) => Ok(Some("its MX record says that it takes none (RFC 7505)")),
         Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),

@@ -58,11 +58,11 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let relay = relay::Relay::open(house.relay.clone()).await;
-    let dns = house.dns.clone();
+    let dns = house.premises.dns.clone();
     tokio::spawn(async move { dns.see_dnssec().await });
     let mut open_doors = JoinSet::new();
     let mut open = Opened::default();
-    let limits = &house.config.limits;
+    let limits = &house.config().limits;
     let strangers = Budget::new(limits.connections, limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     let hall = |budget: &Arc<Budget>| {
@@ -75,11 +75,11 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
         let budget = if door == Door::Mx { &strangers } else { &owners };
         open_doors.spawn(doors::tcp(listener, door, hall(budget)));
     }
-    let socket = house.config.state_dir.join("submission.sock");
+    let socket = house.config().state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     let by_gate = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     open_doors.spawn(doors::unix(unix, hall(&by_gate)));
-    let socket = control::socket_in(&house.config.state_dir);
+    let socket = control::socket_in(&house.config().state_dir);
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     open_doors.spawn(control::serve(unix, relay.control(), stopped.clone()));
     tasks.spawn(relay::run(relay, stopped.clone()));
@@ -141,7 +141,7 @@ impl Opened {
     }
 
     fn announce(mut self, house: &House) -> Result<(), Failure> {
-        let state = &house.config.state_dir;
+        let state = &house.config().state_dir;
         self.socket = state.join("submission.sock");
         self.control = control::socket_in(state);
         self.pid = std::process::id();
@@ -151,7 +151,7 @@ impl Opened {
             .and_then(|()| std::fs::rename(&staged, &path))
             .map_err(|error| Failure::new(Exit::CantCreat, format!("{}: {error}", path.display())))?;
         tracing::info!(
-            hostname = house.config.hostname,
+            hostname = house.config().hostname,
             mx = ?self.mx,
             submission = ?self.submission,
             version = env!("CARGO_PKG_VERSION"),
@@ -165,7 +165,7 @@ impl Opened {
 async fn sweep(house: Arc<House>, mut stop: watch::Receiver<bool>) {
     loop {
         let here = Arc::clone(&house);
-        match blocking(move || here.store.sweep(LEFTOVER)).await {
+        match blocking(move || here.premises.store.sweep(LEFTOVER)).await {
             Ok(0) => {}
             Ok(removed) => tracing::info!(removed, "swept leftovers out of tmp/"),
             Err(error) => tracing::warn!(%error, "sweeping tmp/"),

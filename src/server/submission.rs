@@ -1,6 +1,6 @@
 //! The owner's letter that is whole: judged by the seven rules, committed to the queue once.
 
-use super::house::{fault, unix_time};
+use super::house::{House, fault, unix_time};
 use super::mx::deliver_at_once;
 use super::parcel::{Gathering, Parcel, Whole};
 use super::recipients::Finished;
@@ -20,12 +20,12 @@ use std::sync::Arc;
 const LONGEST_LINE: usize = 998;
 
 /// Judges and queues; the reply to the final dot.
-pub async fn accept(parcel: Parcel, done: Finished) -> Reply {
-    let id = done.house.new_id();
+pub async fn accept(house: &Arc<House>, parcel: Parcel, done: Finished) -> Reply {
+    let id = house.new_id();
     let (reply, by) = match judge(parcel, &done).await {
         Ok(letter) => {
             let by = format!("signed by {}", letter.accepted.by);
-            (commit(&id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
+            (commit(house, &id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
         }
         Err(reply) => (reply, None),
     };
@@ -34,20 +34,21 @@ pub async fn accept(parcel: Parcel, done: Finished) -> Reply {
 }
 
 /// A letter whose sender proved that it is his.
-struct Letter {
-    accepted: Accepted,
+pub(super) struct Letter {
+    pub(super) accepted: Accepted,
     /// The header without seal: what is queued.
     head: Vec<u8>,
     body: Spill,
 }
 
-async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Reply> {
+/// Judges a letter by the rules that need no memory of others.
+pub(super) async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Reply> {
     let Whole { body, gathering, .. } = parcel.whole(done).await?;
     let Gathering::Submission(gathering) = gathering else { return Err(replies::broken()) };
     if done.facts.longest_line > LONGEST_LINE {
         return Err(replies::line_too_long(done.facts.longest_line, LONGEST_LINE));
     }
-    let gathered = gathering.finish(&done.house.dns, unix_time().as_secs() as i64).await;
+    let gathered = gathering.finish(&done.premises.dns, unix_time().as_secs() as i64).await;
     let accepted = decide(&gathered.evidence)?;
     Ok(Letter { accepted, head: gathered.head, body })
 }
@@ -58,7 +59,7 @@ enum Outcome {
     Reply(Reply),
 }
 
-async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
+async fn commit(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
     let now = unix_time().as_secs() as i64;
     let marks = once(&letter.accepted);
     let entry = NewEntry {
@@ -66,10 +67,10 @@ async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Repl
         arrived: now,
         envelope: done.envelope(),
         once: Some(marks.clone()),
-        received: received(id, done).into_bytes(),
+        received: received(id, done, None).into_bytes(),
         junk: false,
     };
-    let house = Arc::clone(&done.house);
+    let house = Arc::clone(house);
     let outcome = blocking(move || {
         let claim = match house.queue.claim(&marks, now)? {
             (Seen::New, claim) => claim,

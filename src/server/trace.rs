@@ -2,21 +2,23 @@
 
 use super::house::unix_time;
 use super::recipients::Finished;
+use crate::mail::address::Domain;
 use crate::mail::trace::{Client, Protocol, Received};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 
-/// The `Received` field of a letter, CRLF included. For the owner's own it names nothing of his machine.
-pub fn received(id: &str, done: &Finished) -> String {
+/// The `Received` field of a letter, CRLF included. For the owner's own it names nothing of his machine; `rdns` is the confirmed
+/// name of a stranger's.
+pub fn received(id: &str, done: &Finished, rdns: Option<&Domain>) -> String {
     let helo = done.greeting.as_ref().map_or("unknown", |(name, _)| name.as_str());
-    let client = done.peer.ip.map(|ip| Client { helo, ip, rdns: None });
+    let client = done.peer.ip.map(|ip| Client { helo, ip, rdns });
     let only = match done.recipients.as_slice() {
         [one] => Some(&one.recipient.address),
         _ => None,
     };
     let received = Received {
         from: client.filter(|_| done.peer.door == Door::Mx),
-        by: &done.house.name,
+        by: &done.premises.name,
         with: Protocol {
             extended: done.greeting.as_ref().is_some_and(|(_, esmtp)| *esmtp),
             utf8: done.sender.sender.smtputf8,

@@ -1,18 +1,17 @@
 //! Evidence at the mx door: DKIM of whoever signed, and the domains that From names.
 //!
 //! The connection calls [`Gathering::begin`] with the whole header block, [`Gathering::body`] with every slice,
-//! [`Gathering::finish`] at the dot, and gives what comes of it to [`crate::policy::inbound::decide`] (and to
-//! [`crate::policy::results::authentication_results`]).
+//! [`Gathering::finish`] at the dot; what comes of it is part of what [`crate::policy::inbound::decide`] looks at.
 
 use super::canon::{Index, plain_name};
 use super::inspect::Inspection;
 use super::record::KeySource;
 use super::signature::{Signature, is_signature};
-use crate::config::BrokenDkim;
 use crate::mail::address::{Address, Domain};
 use crate::mail::header::split_lenient;
 use crate::mail::mailboxes;
-use crate::policy::inbound::{Author, Evidence, MOST_AUTHORS};
+use crate::policy::inbound::{Author, MOST_AUTHORS};
+use crate::policy::signature::SignatureEvidence;
 use crate::store::StoreError;
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
@@ -20,6 +19,14 @@ use std::collections::HashSet;
 
 /// Signatures that are looked at; strangers shall not make us ask DNS without end.
 const LOOKED_AT: usize = 10;
+
+/// What the letter itself shows.
+pub struct Letter {
+    /// The domains that From names.
+    pub authors: Vec<Author>,
+    /// The signatures that were looked at.
+    pub signatures: Vec<SignatureEvidence>,
+}
 
 /// A letter on its way in.
 pub struct Gathering {
@@ -61,15 +68,9 @@ impl Gathering {
     }
 
     /// After the final dot: looks the keys up, each once, and judges the signatures. `now` is Unix time in seconds.
-    pub async fn finish(
-        self,
-        keys: &impl KeySource,
-        broken_dkim: BrokenDkim,
-        trusted_forwarders: Vec<Domain>,
-        now: i64,
-    ) -> Evidence {
+    pub async fn finish(self, keys: &impl KeySource, now: i64) -> Letter {
         let signatures = self.inspection.finish().verify(keys, now).await;
-        Evidence { broken_dkim, authors: self.authors, signatures, trusted_forwarders }
+        Letter { authors: self.authors, signatures }
     }
 }
 

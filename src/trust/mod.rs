@@ -14,6 +14,7 @@ pub mod record;
 pub mod seal;
 pub mod sign;
 pub mod signature;
+pub mod spf;
 pub mod submission;
 pub mod tags;
 

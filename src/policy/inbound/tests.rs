@@ -1,10 +1,13 @@
 use super::*;
+use crate::policy::dmarc::{DmarcPolicy, DmarcResult};
+use crate::policy::peer::{ListAnswer, Listing, PeerName};
+use crate::policy::spf::{SpfIdentity, SpfResult};
 
-fn domain(text: &str) -> Domain {
+pub(in crate::policy) fn domain(text: &str) -> Domain {
     Domain::parse(text).unwrap()
 }
 
-fn signed(by: &str, verdict: Verdict) -> SignatureEvidence {
+pub(in crate::policy) fn signed(by: &str, verdict: Verdict) -> SignatureEvidence {
     SignatureEvidence {
         domain: domain(by),
         selector: "s".into(),
@@ -21,17 +24,53 @@ fn signed(by: &str, verdict: Verdict) -> SignatureEvidence {
     }
 }
 
-fn letter(from: &[(&str, bool)], signatures: Vec<SignatureEvidence>) -> Evidence {
+pub(in crate::policy) fn letter(from: &[(&str, bool)], signatures: Vec<SignatureEvidence>) -> Evidence {
     Evidence {
-        broken_dkim: BrokenDkim::Reject,
+        rules: Rules {
+            broken_dkim: BrokenDkim::Reject,
+            trusted_forwarders: vec![domain("lists.example.com")],
+        },
+        peer: PeerEvidence {
+            ip: "192.0.2.1".parse().unwrap(),
+            helo: "mx.example.net".into(),
+            helo_oddity: None,
+            name: PeerName::Missing,
+            listings: Vec::new(),
+        },
+        spf: SpfEvidence {
+            result: SpfResult::None,
+            identity: SpfIdentity::MailFrom,
+            domain: "example.net".into(),
+            why: "example.net has no SPF record".into(),
+            steps: Vec::new(),
+        },
         authors: from.iter().map(|(name, ours)| Author { domain: domain(name), ours: *ours }).collect(),
         signatures,
-        trusted_forwarders: vec![domain("lists.example.com")],
+        dmarc: Vec::new(),
     }
 }
 
+/// With the outcome of DMARC for the first author.
+fn judged(mut evidence: Evidence, result: DmarcResult, policy: DmarcPolicy) -> Evidence {
+    evidence.dmarc.push(DmarcEvidence {
+        author: evidence.authors[0].domain.clone(),
+        result,
+        policy,
+        hinges_on: None,
+        record_at: None,
+        why: "neither SPF nor DKIM is aligned".into(),
+        steps: Vec::new(),
+    });
+    evidence
+}
+
+fn outcome(evidence: &Evidence) -> (&'static str, u16) {
+    let ruling = decide(evidence).ruling;
+    (ruling.word(), ruling.refusal().map_or(250, |reply| reply.code))
+}
+
 fn code(evidence: &Evidence) -> u16 {
-    decide(evidence).err().map_or(250, |reply| reply.code)
+    outcome(evidence).1
 }
 
 const STRANGER: &[(&str, bool)] = &[("example.net", false)];
@@ -54,7 +93,7 @@ fn only_what_is_broken_is_refused() {
     ] {
         let mut evidence = letter(STRANGER, vec![signed("example.net", verdict.clone())]);
         assert_eq!(code(&evidence), expected, "{verdict:?}");
-        evidence.broken_dkim = BrokenDkim::Mark;
+        evidence.rules.broken_dkim = BrokenDkim::Mark;
         assert_eq!(code(&evidence), 250, "{verdict:?}");
     }
     assert_eq!(code(&letter(STRANGER, vec![])), 250);
@@ -86,7 +125,7 @@ fn from_ours_needs_an_aligned_signature_that_passes() {
     added_from.uncovered = Some("From".into());
     assert_eq!(code(&letter(OURS, vec![added_from])), 550);
     let mut marking = letter(OURS, vec![signed("example.org", Verdict::BrokenBody)]);
-    marking.broken_dkim = BrokenDkim::Mark;
+    marking.rules.broken_dkim = BrokenDkim::Mark;
     assert_eq!(code(&marking), 550, "whatever broken_dkim says");
     for verdict in [Verdict::Testing, Verdict::Expired, Verdict::NoKey] {
         assert_eq!(code(&letter(OURS, vec![signed("example.org", verdict)])), 550);
@@ -94,9 +133,16 @@ fn from_ours_needs_an_aligned_signature_that_passes() {
 }
 
 #[test]
+fn spf_does_not_make_a_letter_ours() {
+    let mut evidence = judged(letter(OURS, vec![]), DmarcResult::Pass, DmarcPolicy::Reject);
+    evidence.spf.result = SpfResult::Pass;
+    assert_eq!(code(&evidence), 550);
+}
+
+#[test]
 fn a_trusted_forwarder_may_bring_our_own_post_back() {
     let passing = letter(OURS, vec![signed("lists.example.com", Verdict::Pass)]);
-    assert!(decide(&passing).unwrap().mark.unwrap().contains("lists.example.com"));
+    assert!(decide(&passing).because.unwrap().contains("lists.example.com"));
     let broken_inside =
         vec![signed("example.org", Verdict::BrokenBody), signed("lists.example.com", Verdict::Pass)];
     assert_eq!(code(&letter(OURS, broken_inside)), 250);
@@ -108,11 +154,110 @@ fn a_trusted_forwarder_may_bring_our_own_post_back() {
 }
 
 #[test]
+fn the_rule_of_our_name_wins_over_every_other() {
+    let disowned = |evidence| judged(evidence, DmarcResult::Fail, DmarcPolicy::Reject);
+    let marked = disowned(letter(OURS, vec![signed("lists.example.com", Verdict::Pass)]));
+    let decision = decide(&marked);
+    assert_eq!(decision.ruling, Ruling::Accept);
+    assert_eq!(decision.steps.last().unwrap().rule, "our name");
+    let fault = disowned(letter(OURS, vec![signed("example.org", Verdict::TempFault("x".into()))]));
+    assert_eq!(code(&fault), 451);
+}
+
+#[test]
+fn dmarc_does_what_the_author_asks_for() {
+    use DmarcPolicy::{None, Quarantine, Reject};
+    let temp = || DmarcResult::TempError("x".into());
+    let perm = || DmarcResult::PermError("x".into());
+    for (result, policy, expected) in [
+        (DmarcResult::Pass, Reject, ("accept", 250)),
+        (DmarcResult::None, Reject, ("accept", 250)),
+        (DmarcResult::Fail, None, ("accept", 250)),
+        (DmarcResult::Fail, Quarantine, ("junk", 250)),
+        (DmarcResult::Fail, Reject, ("refuse", 550)),
+        (temp(), None, ("defer", 451)),
+        (perm(), Reject, ("accept", 250)),
+    ] {
+        let evidence = judged(letter(STRANGER, vec![]), result.clone(), policy);
+        assert_eq!(outcome(&evidence), expected, "{result:?} {policy}");
+        let forwarded = vec![signed("lists.example.com", Verdict::Pass)];
+        let forwarded = judged(letter(STRANGER, forwarded), result.clone(), policy);
+        assert_eq!(outcome(&forwarded).0, "accept", "{result:?} {policy} from a trusted forwarder");
+    }
+}
+
+#[test]
+fn of_several_authors_the_harshest_policy_counts() {
+    let two = letter(&[("example.net", false), ("example.edu", false)], vec![]);
+    let mut evidence = judged(two, DmarcResult::Fail, DmarcPolicy::Quarantine);
+    let mut other = evidence.dmarc[0].clone();
+    other.policy = DmarcPolicy::Reject;
+    evidence.dmarc.push(other);
+    assert_eq!(outcome(&evidence), ("refuse", 550));
+    evidence.dmarc[1].result = DmarcResult::Pass;
+    assert_eq!(outcome(&evidence), ("junk", 250));
+}
+
+#[test]
+fn a_refusal_that_hinges_on_dns_waits_for_it() {
+    let mut evidence = judged(letter(STRANGER, vec![]), DmarcResult::Fail, DmarcPolicy::Reject);
+    evidence.dmarc[0].hinges_on = Some("SPF of example.net: no answer".into());
+    assert_eq!(outcome(&evidence), ("defer", 451));
+    let later = vec![signed("lists.example.com", Verdict::TempFault("x".into()))];
+    let mut by_forwarder = judged(letter(STRANGER, later), DmarcResult::Fail, DmarcPolicy::Reject);
+    by_forwarder.rules.broken_dkim = BrokenDkim::Mark;
+    assert_eq!(outcome(&by_forwarder), ("defer", 451));
+}
+
+#[test]
+fn a_listing_refuses_and_what_could_not_be_told_does_not() {
+    let with = |answer, signatures| {
+        let mut evidence = letter(STRANGER, signatures);
+        evidence.peer.listings = vec![Listing { list: domain("list.example"), answer }];
+        evidence
+    };
+    let listed = || ListAnswer::Listed(vec![[127, 0, 0, 2].into()], Some("see list.example".into()));
+    let decision = decide(&with(listed(), vec![]));
+    let reply = decision.ruling.refusal().unwrap();
+    assert!(reply.code == 550 && reply.text.contains("list.example lists it (127.0.0.2)"), "{reply:?}");
+    assert_eq!(code(&with(ListAnswer::CouldNotTell("127.255.255.254".into()), vec![])), 250);
+    assert_eq!(code(&with(ListAnswer::NotListed, vec![])), 250);
+    assert_eq!(code(&with(listed(), vec![signed("lists.example.com", Verdict::Pass)])), 250);
+}
+
+#[test]
+fn a_listing_is_harsher_than_junk() {
+    let mut evidence = judged(letter(STRANGER, vec![]), DmarcResult::Fail, DmarcPolicy::Quarantine);
+    let answer = ListAnswer::Listed(vec![[127, 0, 0, 2].into()], None);
+    evidence.peer.listings = vec![Listing { list: domain("list.example"), answer }];
+    assert_eq!(outcome(&evidence), ("refuse", 550));
+}
+
+#[test]
 fn dns_trouble_defers_only_what_depends_on_it() {
     let fault = |by| signed(by, Verdict::TempFault("x".into()));
     assert_eq!(code(&letter(OURS, vec![fault("example.org")])), 451);
     assert_eq!(code(&letter(OURS, vec![fault("lists.example.com")])), 451);
     assert_eq!(code(&letter(OURS, vec![fault("example.net")])), 550);
-    let reply = decide(&letter(OURS, vec![])).unwrap_err();
-    assert!(reply.text.contains("trusted_forwarders"), "{}", reply.text);
+    let decision = decide(&letter(OURS, vec![]));
+    assert!(decision.because.unwrap().contains("trusted_forwarders"));
+    let mut unknown = letter(STRANGER, vec![]);
+    unknown.spf.result = SpfResult::TempError;
+    unknown.peer.name = PeerName::Unknown("x".into());
+    assert_eq!(code(&unknown), 250);
+}
+
+#[test]
+fn the_sentence_says_it_all_in_one_line() {
+    let evidence = judged(
+        letter(STRANGER, vec![signed("example.net", Verdict::Pass)]),
+        DmarcResult::Pass,
+        DmarcPolicy::Reject,
+    );
+    let said = sentence(&evidence, &decide(&evidence));
+    assert_eq!(
+        said,
+        "no SPF (example.net has no SPF record); DKIM pass by example.net; DMARC pass for example.net (neither SPF \
+         nor DKIM is aligned); the client has no name in DNS"
+    );
 }
