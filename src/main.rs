@@ -2,7 +2,7 @@
 
 mod cli;
 
-use cli::{AddressCommand, Cli, Command, KeyCommand, OutboxCommand, QueueCommand};
+use cli::{AddressCommand, Cli, Command, ExplainArgs, KeyCommand, OutboxCommand, QueueCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
 use pillarbox::home::sendmail::Streams;
@@ -50,6 +50,7 @@ fn run() -> Result<(), Failure> {
         Command::Outbox(OutboxCommand::List { server, json }) => {
             ops::outbox::list(&home_config(&sources)?, json, server)
         }
+        Command::Explain(args) => explain(args, server_config(&sources)?),
         Command::Queue(command) => queue(command, &server_config(&sources)?),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
@@ -83,6 +84,19 @@ fn address(command: AddressCommand, config: &Server) -> Result<(), Failure> {
         AddressCommand::List { domain, json } => ops::address::list(config, domain.as_deref(), json),
         AddressCommand::Remove { address } => ops::address::remove(config, &address),
     }
+}
+
+fn explain(args: ExplainArgs, config: Server) -> Result<(), Failure> {
+    let door = args.door();
+    let asked = ops::explain::Asked {
+        from: args.from,
+        to: args.to,
+        door,
+        ip: args.ip,
+        helo: args.helo,
+        message: args.message,
+    };
+    ops::explain::run(config, asked, args.json)
 }
 
 fn queue(command: QueueCommand, config: &Server) -> Result<(), Failure> {

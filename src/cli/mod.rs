@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 mod address;
+mod explain;
 mod key;
 mod outbox;
 mod queue;
@@ -16,6 +17,7 @@ mod queue;
 mod tests;
 
 pub use address::AddressCommand;
+pub use explain::ExplainArgs;
 pub use key::KeyCommand;
 pub use outbox::OutboxCommand;
 pub use queue::QueueCommand;
@@ -83,6 +85,22 @@ pub enum Command {
     /// Makes, lists and removes addresses on the server
     #[command(subcommand)]
     Address(AddressCommand),
+
+    /// Says what would become of a letter, step by step, and why
+    ///
+    /// Runs the code of the live server on a letter that is not there (or on the one in --message) and prints what each
+    /// step says: which directory answers, what the sender's records in DNS say, which rule decides, and the reply that the
+    /// client would see. Nothing is stored, and nobody is written to; DNS is asked as the server would ask it.
+    ///
+    /// With --json one object: `decision` (deliver, relay, junk, defer, refuse), `reply`, `steps`, `spf`, `dkim` (domain,
+    /// selector and result of each signature), `dmarc`, and `evidence` in full.
+    ///
+    /// Run it on the server, as root or as the server's user.
+    ///
+    /// Example: pillarbox explain stranger@example.net me@example.org --ip 192.0.2.1 --helo mx.example.net
+    ///
+    /// Example: pillarbox explain stranger@example.net me@example.org --ip 192.0.2.1 --message letter.eml
+    Explain(ExplainArgs),
 
     /// Shows the letters that did not leave the server yet, and what to do with them
     #[command(subcommand)]

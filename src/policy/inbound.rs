@@ -165,6 +165,11 @@ impl Word {
 }
 
 impl Evidence {
+    /// As far as the envelope goes, before there is a letter.
+    pub fn of_envelope(rules: Rules, peer: PeerEvidence, spf: SpfEvidence) -> Evidence {
+        Evidence { rules, peer, spf, authors: Vec::new(), signatures: Vec::new(), dmarc: Vec::new() }
+    }
+
     /// Trusted forwarders' signatures on the letter that pass and cover every From: else whoever has a letter of the list
     /// puts another name on top of it.
     fn vouching_forwarder(&self) -> Option<&SignatureEvidence> {

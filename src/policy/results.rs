@@ -55,7 +55,7 @@ fn spf(spf: &SpfEvidence) -> String {
 
 /// RFC 8601 section 2.7.1.
 fn dkim(signature: &SignatureEvidence) -> String {
-    let (result, reason) = result(&signature.verdict);
+    let (result, reason) = dkim_result(&signature.verdict);
     let reason = reason.map(|reason| format!(" reason=\"{reason}\"")).unwrap_or_default();
     format!(
         "dkim={result}{reason}\r\n header.d={} header.s={} header.a={}",
@@ -94,7 +94,7 @@ fn address(ip: IpAddr) -> String {
 }
 
 /// The result of RFC 8601 section 2.7.1, and a reason in our words.
-fn result(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
+pub fn dkim_result(verdict: &Verdict) -> (&'static str, Option<&'static str>) {
     match verdict {
         Verdict::Pass => ("pass", None),
         Verdict::BrokenBody => ("fail", Some("body hash does not match")),

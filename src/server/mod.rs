@@ -6,6 +6,7 @@ mod connection;
 pub mod control;
 mod doors;
 mod examine;
+pub mod explain;
 mod house;
 mod inquiry;
 mod listeners;

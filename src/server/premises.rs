@@ -47,11 +47,9 @@ impl Premises {
         blocking(move || here.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether a letter could be stored in a mailbox now; the disk of `state_dir` must have room too: what is accepted goes
-    /// there first, or may have to, and the dead letters lie there. Blocks.
+    /// Whether a letter could be stored in a mailbox now. Blocks.
     pub fn room_for(&self, mailbox: &Mailbox) -> Result<(), StoreError> {
-        mailbox.check_writable(self.config.limits.free_space)?;
-        self.room_in_state()
+        self.store.check_room(mailbox, self.config.limits.free_space)
     }
 
     /// Whether the disk of `state_dir` has room for the queue and the spills. Blocks.

@@ -51,6 +51,22 @@ impl Mailbox {
             .map_err(|errno| self.fault("keeping some space free", errno))
     }
 
+    /// The same without making anything: what is missing would be made.
+    pub(super) fn seems_writable(&self, free_space: u64) -> Result<(), StoreError> {
+        for name in [".", "tmp", "new"] {
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            match rustix::fs::accessat(&self.handle, name, access, AtFlags::EACCESS) {
+                Ok(()) => {}
+                Err(Errno::NOENT) if name != "." => {}
+                Err(errno) => {
+                    return Err(self.fault(&format!("no letter can be written to its {name}"), errno));
+                }
+            }
+        }
+        durable::check_space(&self.handle, free_space)
+            .map_err(|errno| self.fault("keeping some space free", errno))
+    }
+
     /// Writes `head` and `body` into `tmp/` and fsyncs the file. With `name` (made from queue entry and recipient) a
     /// repeat after a crash is the same file; without it the name is unique.
     pub fn stage(&self, name: Option<&str>, head: &[u8], body: &Spill) -> Result<Staged, StoreError> {

@@ -38,19 +38,36 @@ pub(super) struct Root {
 pub(super) struct Watch {
     path: PathBuf,
     state_path: PathBuf,
-    state: OwnedFd,
+    /// None: `state_dir` is not there, and this is a look.
+    state: Option<OwnedFd>,
+    /// Whether nothing may be written.
+    look: bool,
     approved: Mutex<Option<Arc<Root>>>,
 }
 
 impl Watch {
     /// Nothing is approved yet; `state` is the handle of `state_path`.
     pub(super) fn new(path: &Path, state_path: &Path, state: OwnedFd) -> Watch {
-        Watch { path: path.to_owned(), state_path: state_path.to_owned(), state, approved: Mutex::new(None) }
+        Watch { look: false, ..Watch::look(path, state_path, Some(state)) }
     }
 
-    /// The handle of `state_dir`.
-    pub(super) fn state(&self) -> &OwnedFd {
-        &self.state
+    /// The same for a look: nothing is remembered that was not before.
+    pub(super) fn look(path: &Path, state_path: &Path, state: Option<OwnedFd>) -> Watch {
+        let (path, state_path) = (path.to_owned(), state_path.to_owned());
+        Watch { path, state_path, state, look: true, approved: Mutex::new(None) }
+    }
+
+    /// The handle of `state_dir`; an error where a look found none.
+    pub(super) fn state(&self) -> Result<&OwnedFd, StoreError> {
+        self.state.as_ref().ok_or_else(|| {
+            let context = format!("state_dir {}: opening it", self.state_path.display());
+            StoreError::io(context, io::ErrorKind::NotFound.into())
+        })
+    }
+
+    /// Whether nothing may be written.
+    pub(super) fn is_look(&self) -> bool {
+        self.look
     }
 
     /// The approved root. One `stat` of the path notices that something was mounted or unmounted there; then the
@@ -98,7 +115,12 @@ impl Watch {
         if !holds_domain(&root.handle).map_err(|errno| self.fault("reading it", errno.into()))? {
             return Err(self.no_domain());
         }
-        let Some(record) = self.remembered()? else { return self.remember(root) };
+        let Some(record) = self.remembered()? else {
+            return if self.look { Ok(()) } else { self.remember(root) };
+        };
+        if self.look {
+            return self.recognize(root, &record).map(|_| ());
+        }
         // A root that could not be marked, or lost its mark, is marked as soon as that is possible.
         if self.recognize(root, &record)? || self.mark(root)?.is_none() {
             return Ok(());
@@ -130,7 +152,7 @@ impl Watch {
     fn remember(&self, root: &Root) -> Result<(), StoreError> {
         let record = Record { mark: self.mark(root)?, ..self.describe(root)? };
         let mode = Mode::from_raw_mode(0o644);
-        durable::write_file(&self.state, RECORD, record.to_text().as_bytes(), mode, true).map_err(|error| {
+        durable::write_file(self.state()?, RECORD, record.to_text().as_bytes(), mode, true).map_err(|error| {
             StoreError::io(
                 format!("{}: remembering MAIL_ROOT", self.state_path.join(RECORD).display()),
                 error,
@@ -170,7 +192,8 @@ impl Watch {
 
     fn remembered(&self) -> Result<Option<Record>, StoreError> {
         let context = || format!("{}: reading it", self.state_path.join(RECORD).display());
-        let text = read_small(&self.state, RECORD).map_err(|error| StoreError::io(context(), error))?;
+        let Some(state) = &self.state else { return Ok(None) };
+        let text = read_small(state, RECORD).map_err(|error| StoreError::io(context(), error))?;
         text.map(|text| Record::parse(&text).ok_or(text)).transpose().map_err(|_| {
             let cause = "it is not what pillarbox wrote; if MAIL_ROOT is mounted and right, remove this file";
             StoreError::io(context(), io::Error::new(io::ErrorKind::InvalidData, cause))

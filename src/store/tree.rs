@@ -7,6 +7,7 @@ use super::root::{Root, Watch};
 use super::{StoreError, durable};
 use crate::mail::address::{Address, Domain};
 use rustix::fs::{Access, AtFlags, Mode, OFlags, Stat};
+use rustix::io::Errno;
 use std::fs::DirBuilder;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
@@ -107,6 +108,43 @@ impl Store {
         })
     }
 
+    /// Opens the tree for a look: nothing is made or remembered, and there may be no `state_dir` yet.
+    pub fn look(mail_root: &Path, state_dir: &Path, separators: &str) -> Result<Store, StoreError> {
+        let fault = |errno: Errno| {
+            StoreError::io(format!("state_dir {}: opening it", state_dir.display()), errno.into())
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let state = match rustix::fs::open(state_dir, flags, Mode::empty()) {
+            Ok(state) => Some(state),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(fault(errno)),
+        };
+        let root = || rustix::fs::stat(mail_root);
+        let stat = state.as_ref().map_or_else(root, rustix::fs::fstat).map_err(fault)?;
+        Ok(Store {
+            user: ServerUser::of(&stat),
+            watch: Arc::new(Watch::look(mail_root, state_dir, state)),
+            listings: Arc::default(),
+            separators: separators.into(),
+        })
+    }
+
+    /// Whether a letter could be stored in a mailbox now, with `free_space` octets left: permission, a read-only disk, space. The
+    /// disk of `state_dir` must have room too: what is accepted goes there first, or may have to, and the dead letters lie
+    /// there. Makes what is missing in the mailbox, unless this is a look.
+    pub fn check_room(&self, mailbox: &Mailbox, free_space: u64) -> Result<(), StoreError> {
+        if !self.watch.is_look() {
+            mailbox.check_writable(free_space)?;
+            return self.check_state(free_space);
+        }
+        mailbox.seems_writable(free_space)?;
+        match self.watch.state() {
+            Ok(_) => self.check_state(free_space),
+            // Made by the first start of a server.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Whether MAIL_ROOT is the remembered one and holds a domain, now. For start-up, `status` and `doctor`.
     pub fn check(&self) -> Result<(), StoreError> {
         let root = self.watch.root()?;
@@ -177,11 +215,19 @@ impl Store {
     /// The Maildir `dead-letter` below `state_dir`, made when it is first needed: for a postmaster without a directory
     /// and for bounces to a sender whose directory is gone.
     pub fn dead_letter(&self) -> Result<Mailbox, StoreError> {
-        let fault =
-            |errno: rustix::io::Errno| StoreError::io("state_dir/dead-letter: opening it", errno.into());
-        let state = self.watch.state();
-        durable::make_directory(state, DEAD_LETTER, Mode::RWXU).map_err(fault)?;
-        let handle = durable::open_directory(state, DEAD_LETTER).map_err(fault)?;
+        let fault = |errno: Errno| StoreError::io("state_dir/dead-letter: opening it", errno.into());
+        let state = self.watch.state()?;
+        let handle = if self.watch.is_look() {
+            // It would be made in `state_dir`.
+            match durable::open_directory(state, DEAD_LETTER) {
+                Err(Errno::NOENT) => durable::open_directory(state, "."),
+                opened => opened,
+            }
+        } else {
+            durable::make_directory(state, DEAD_LETTER, Mode::RWXU)
+                .and_then(|_| durable::open_directory(state, DEAD_LETTER))
+        };
+        let handle = handle.map_err(fault)?;
         let id = DirId::of(&rustix::fs::fstat(&handle).map_err(fault)?);
         Ok(Mailbox {
             handle: Arc::new(handle),
@@ -195,7 +241,7 @@ impl Store {
     /// Whether `state_dir` can be written to now and has `free_space` octets left: what is accepted goes there first, or
     /// may have to.
     pub fn check_state(&self, free_space: u64) -> Result<(), StoreError> {
-        let state = self.watch.state();
+        let state = self.watch.state()?;
         rustix::fs::accessat(state, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
             .and_then(|()| durable::check_space(state, free_space))
             .map_err(|errno| StoreError::io("state_dir: nothing can be written to it", errno.into()))

@@ -28,6 +28,37 @@ pub fn sentence(evidence: &Evidence, decision: &Decision) -> String {
     parts.join("; ")
 }
 
+impl Evidence {
+    /// The evidence in full, a line each, for `explain`.
+    pub fn told(&self) -> Vec<String> {
+        let mut lines = vec![format!("client: {} {}", self.peer.ip, self.peer.name)];
+        let helo = &self.peer.helo;
+        lines.extend(self.peer.helo_oddity.map(|oddity| format!("client: HELO {helo} is odd: {oddity}")));
+        lines.extend(self.peer.listings.iter().map(|listing| format!("client: {listing}")));
+        lines.extend(self.spf.steps.iter().map(|step| format!("SPF: {step}")));
+        lines.push(format!("SPF: {} for {}: {}", self.spf.result, self.spf.domain, self.spf.why));
+        lines.extend(self.authors.iter().map(|author| {
+            let whose = if author.ours { ", a domain of ours" } else { "" };
+            format!("From: {}{whose}", author.domain)
+        }));
+        lines.extend(self.signatures.iter().map(|one| {
+            let why = reason(&one.verdict).map(|why| format!(": {why}")).unwrap_or_default();
+            format!(
+                "DKIM: {} {} (s={}, {}){why}",
+                told(&one.verdict),
+                one.domain,
+                one.selector,
+                one.algorithm
+            )
+        }));
+        for one in &self.dmarc {
+            lines.extend(one.steps.iter().map(|step| format!("DMARC: {step}")));
+            lines.push(format!("DMARC: {} for {}: {}", one.result.word(), one.author, one.why));
+        }
+        lines
+    }
+}
+
 fn spf(evidence: &Evidence) -> String {
     let spf = &evidence.spf;
     match spf.result {
@@ -42,6 +73,13 @@ fn dkim(signatures: &[SignatureEvidence]) -> String {
     }
     let each = signatures.iter().map(|one| format!("DKIM {} {}", told(&one.verdict), one.domain));
     each.collect::<Vec<_>>().join(", ")
+}
+
+fn reason(verdict: &Verdict) -> Option<&str> {
+    match verdict {
+        Verdict::UnusableKey(why) | Verdict::Unsupported(why) | Verdict::TempFault(why) => Some(why),
+        _ => None,
+    }
 }
 
 fn told(verdict: &Verdict) -> &'static str {

@@ -1,0 +1,388 @@
+//! What would become of a letter: the session of the doors, driven by a question instead of a socket. Nothing is stored,
+//! recorded or counted.
+
+use super::connection::Peer;
+use super::examine::Examined;
+use super::inquiry::{Client, Inquiry};
+use super::mx::{self, Judged};
+use super::parcel::{Desk, Parcel};
+use super::premises::Premises;
+use super::recipients::{KnownRecipient, Transaction};
+use super::{replies, submission};
+use crate::config;
+use crate::error::{Exit, Failure};
+use crate::mail::address::{Address, Domain};
+use crate::mail::envelope::ReversePath;
+use crate::net::dns::{Dns, MailHosts};
+use crate::policy::cases::{Party, Treatment, number, treat};
+use crate::policy::inbound::Evidence;
+use crate::smtp::Door;
+use crate::smtp::data::Stuffer;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{EndOfData, Session, Settings, Step};
+use crate::store::letter::SpillRoom;
+use crate::store::tree::{Lookup, Store};
+use crate::system::threads::blocking;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Octets of a body that are kept in memory.
+const SPILL: usize = 256 << 10;
+
+/// MX hosts that are named.
+const HOSTS_SHOWN: usize = 5;
+
+/// Which letter.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The door that it comes to.
+    pub door: Door,
+    /// Who brings it.
+    pub ip: IpAddr,
+    /// What he calls himself.
+    pub helo: String,
+    /// MAIL FROM.
+    pub sender: ReversePath,
+    /// RCPT TO.
+    pub recipient: Address,
+    /// The letter with CRLF line ends; none: as far as its envelope.
+    pub message: Option<Vec<u8>>,
+}
+
+/// What would become of it.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// `deliver`, `relay`, `junk`, `defer` or `refuse`.
+    pub decision: &'static str,
+    /// The last reply that the client would see.
+    pub reply: String,
+    /// How it came about, a line each.
+    pub steps: Vec<String>,
+    /// What was found out about a stranger's letter; without the letter, of its envelope.
+    pub evidence: Option<Evidence>,
+}
+
+/// What the server of `config` would do. An error is one of the configuration; a fault of store or DNS is part of the answer.
+pub async fn explain(config: config::Server, question: Question) -> Result<Explanation, Failure> {
+    let fault = |error: &dyn std::fmt::Display| Failure::new(Exit::TempFail, error.to_string());
+    let separators = &config.inbound.topic_separators;
+    let store =
+        Store::look(&config.mail_root, &config.state_dir, separators).map_err(|error| fault(&error))?;
+    let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
+    let room = SpillRoom::open(&std::env::temp_dir(), SPILL, SPILL).map_err(|error| fault(&error))?;
+    let premises = Arc::new(Premises::new(config, store, dns)?);
+    Ok(Conversation::new(premises, question).run(Desk::new(room)).await)
+}
+
+/// The question on its way through the session.
+struct Conversation {
+    premises: Arc<Premises>,
+    question: Question,
+    session: Session,
+    transaction: Transaction,
+    steps: Vec<String>,
+    reply: Option<Reply>,
+    evidence: Option<Evidence>,
+    junk: bool,
+    recipient: Option<KnownRecipient>,
+}
+
+impl Conversation {
+    fn new(premises: Arc<Premises>, question: Question) -> Conversation {
+        let limits = &premises.config.limits;
+        let mut session = Session::new(Settings {
+            hostname: premises.config.hostname.clone(),
+            door: question.door,
+            message_size: limits.message_size,
+            recipients: limits.recipients,
+            command_timeout: Duration::from_secs(limits.command_timeout),
+        });
+        session.take_output();
+        let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None };
+        Conversation {
+            transaction: Transaction::new(Arc::clone(&premises), peer),
+            premises,
+            question,
+            session,
+            steps: Vec::new(),
+            reply: None,
+            evidence: None,
+            junk: false,
+            recipient: None,
+        }
+    }
+
+    async fn run(mut self, desk: Desk) -> Explanation {
+        self.hello().await;
+        let mail = self.say(&mail(&self.question)).await;
+        self.look_at_envelope().await;
+        let envelope = mail && self.say(&rcpt(&self.question)).await;
+        // What the verdict would look at is of interest also where nobody gets that far.
+        match self.question.message.take() {
+            Some(message) if envelope => self.letter(message, desk).await,
+            Some(message) if self.question.door == Door::Mx => self.look_at_letter(&message, desk).await,
+            _ => self.look_at_client().await,
+        }
+        self.conclude()
+    }
+
+    async fn hello(&mut self) {
+        let Question { door, ip, helo, .. } = &self.question;
+        let door = if *door == Door::Mx { "mx, strangers' door" } else { "submission, the owner's door" };
+        self.steps.push(format!("door: {door}; the client is {ip} and says EHLO {helo}"));
+        let line = format!("EHLO {helo}");
+        self.say(&line).await;
+    }
+
+    /// Says one command; whether it was taken.
+    async fn say(&mut self, line: &str) -> bool {
+        self.session.feed(format!("{line}\r\n").as_bytes());
+        loop {
+            match self.session.step() {
+                Step::Read | Step::Close => break,
+                Step::Mail(sender) => {
+                    let sender = sender.clone();
+                    let reply = self.transaction.mail(sender).await;
+                    self.answered(reply);
+                }
+                Step::Rcpt(recipient) => {
+                    let recipient = recipient.clone();
+                    let reply = self.transaction.rcpt(recipient, &self.question.helo).await;
+                    self.recipient = self.transaction.recipients().last().cloned();
+                    self.answered(reply);
+                }
+                Step::Data => self.answered(replies::start_data()),
+                Step::Body(_) | Step::EndOfData(_) | Step::Reset => {}
+            }
+        }
+        self.heard(line)
+    }
+
+    fn answered(&mut self, reply: Reply) {
+        self.reply = Some(reply.clone());
+        self.session.answer(reply);
+    }
+
+    /// Notes what the client would see; whether that is positive.
+    fn heard(&mut self, said: &str) -> bool {
+        let output = String::from_utf8_lossy(&self.session.take_output()).into_owned();
+        let verb = said.split_whitespace().next().unwrap_or_default();
+        let lines: Vec<&str> = output.lines().collect();
+        if verb != "EHLO" || !output.starts_with('2') {
+            self.steps.push(format!("{said} → {}", lines.join(" / ")));
+        }
+        let positive = output.starts_with(['2', '3']);
+        if !positive && let Some(reply) = read(&lines) {
+            self.reply = Some(reply);
+        }
+        positive
+    }
+
+    /// Whether the sender's domain can receive mail, which directory answers for the recipient, and which of the eight cases
+    /// that is.
+    async fn look_at_envelope(&mut self) {
+        if let Some(domain) = self.question.sender.address().and_then(Address::domain) {
+            self.steps.push(format!("the sender's domain {}", mail_hosts(&self.premises.dns, domain).await));
+        }
+        let (premises, recipient) = (Arc::clone(&self.premises), self.question.recipient.clone());
+        let found = blocking(move || premises.store.find(&recipient)).await;
+        let to = Party::ours(!matches!(found, Ok(Lookup::NotOurs)));
+        self.steps.push(match found {
+            Ok(Lookup::Found(mailbox)) => format!("the recipient: the directory {} answers", mailbox.label),
+            Ok(Lookup::NoSuchAddress) => "the recipient: the domain is ours, no directory answers".into(),
+            Ok(Lookup::NotOurs) => "the recipient: no domain of ours".into(),
+            Err(fault) => format!("the recipient: {fault}"),
+        });
+        if let Some(sender) = self.transaction.sender() {
+            let (door, from) = (self.question.door, Party::ours(sender.ours));
+            let treatment = match treat(door, from, to) {
+                Treatment::Deliver => "deliver",
+                Treatment::Relay => "relay",
+                Treatment::Refuse => "refuse",
+            };
+            let word = |party| if party == Party::Me { "me" } else { "someone" };
+            let (from_word, to_word) = (word(from), word(to));
+            self.steps.push(format!(
+                "case {} of 8: from {from_word} to {to_word}: {treatment}",
+                number(door, from, to)
+            ));
+        }
+    }
+
+    async fn look_at_client(&mut self) {
+        if self.question.door == Door::Mx {
+            let known = self.client().look_at(&self.premises, now()).await;
+            let rules = self.premises.rules.clone();
+            self.told(Evidence::of_envelope(rules, known.peer, known.spf));
+        }
+    }
+
+    /// A letter that nobody would hear of, since its envelope is refused.
+    async fn look_at_letter(&mut self, message: &[u8], desk: Desk) {
+        self.steps
+            .push("the letter is refused with its envelope; what follows was looked at all the same".into());
+        let mut parcel = Parcel::new(Arc::clone(&self.premises), desk);
+        parcel.body(message, &self.transaction).await;
+        let size = message.len() as u64;
+        let facts = EndOfData { size, longest_line: 0, eight_bit: !message.is_ascii() };
+        let mut done = self.transaction.finish(Some((self.question.helo.clone(), true)), facts);
+        done.inquiry = Some(Inquiry::begin(self.client(), Arc::clone(&self.premises), now()));
+        let judged = mx::judge("explained", parcel, &mut done).await;
+        self.examined(judged.examined);
+    }
+
+    fn client(&self) -> Client {
+        let Question { ip, helo, sender, .. } = &self.question;
+        Client { ip: *ip, helo: helo.clone(), sender: sender.clone() }
+    }
+
+    fn examined(&mut self, examined: Option<Examined>) {
+        let Some(Examined { evidence, decision }) = examined else { return };
+        self.told(evidence);
+        self.steps.extend(decision.steps.iter().map(|step| {
+            let said = step.said.as_deref().unwrap_or("nothing to say");
+            format!("rule \"{}\": {said}", step.rule)
+        }));
+    }
+
+    fn told(&mut self, evidence: Evidence) {
+        self.steps.extend(evidence.told());
+        self.evidence = Some(evidence);
+    }
+
+    async fn letter(&mut self, message: Vec<u8>, desk: Desk) {
+        if !self.say("DATA").await {
+            return;
+        }
+        let mut stuffed = Vec::with_capacity(message.len() + 16);
+        let mut stuffer = Stuffer::new();
+        let fit = stuffer.push(&message, &mut stuffed).is_ok() && stuffer.finish(&mut stuffed).is_ok();
+        if !fit {
+            // As it would come over the wire from somebody who does not care.
+            stuffed = [message.as_slice(), b"\r\n.\r\n"].concat();
+        }
+        let mut parcel = Some(Parcel::new(Arc::clone(&self.premises), desk));
+        self.session.feed(&stuffed);
+        loop {
+            match self.session.step() {
+                Step::Read | Step::Close => break,
+                Step::Body(slice) => {
+                    if let Some(parcel) = &mut parcel {
+                        parcel.body(slice, &self.transaction).await;
+                    }
+                }
+                Step::EndOfData(facts) => {
+                    let greeting = Some((self.question.helo.clone(), true));
+                    let done = self.transaction.finish(greeting, facts);
+                    let reply = match parcel.take() {
+                        Some(parcel) => self.judge(parcel, done).await,
+                        None => replies::broken(),
+                    };
+                    self.answered(reply);
+                }
+                Step::Reset => parcel = None,
+                Step::Mail(_) | Step::Rcpt(_) | Step::Data => self.session.answer(replies::broken()),
+            }
+        }
+        self.heard("the letter and its final dot");
+    }
+
+    async fn judge(&mut self, parcel: Parcel, mut done: super::recipients::Finished) -> Reply {
+        if self.question.door == Door::Submission {
+            return match submission::judge(parcel, &done).await {
+                Ok(letter) => {
+                    self.steps.push(format!("the seven rules: signed by {}", letter.accepted.by));
+                    self.steps.push(
+                        "whether this very letter was submitted before, and whether its time is right, is asked when \
+                         it is queued"
+                            .into(),
+                    );
+                    replies::queued("(none: this is an explanation)")
+                }
+                Err(reply) => reply,
+            };
+        }
+        let Judged { letter, examined } = mx::judge("explained", parcel, &mut done).await;
+        self.examined(examined);
+        match letter {
+            Ok(letter) => {
+                self.junk = letter.junk;
+                self.steps.push(self.place());
+                replies::stored("(none: this is an explanation)")
+            }
+            Err(reply) => reply,
+        }
+    }
+
+    /// Where the letter would lie.
+    fn place(&self) -> String {
+        let Some(mailbox) = self.recipient.as_ref().and_then(|known| known.mailbox.as_ref()) else {
+            return String::new();
+        };
+        if !self.junk {
+            return format!("it would lie in {}/new", mailbox.label);
+        }
+        match self.premises.store.junk(mailbox) {
+            Ok(Some(junk)) => format!("junk: it would lie in {}/new", junk.label),
+            Ok(None) => {
+                format!(
+                    "junk: there is no directory \"junk\" of that address, so it would lie in {}/new",
+                    mailbox.label
+                )
+            }
+            Err(error) => format!("junk: {error}"),
+        }
+    }
+
+    fn conclude(self) -> Explanation {
+        let reply = self.reply.unwrap_or_else(replies::broken);
+        let relayed = self.recipient.is_some_and(|known| known.mailbox.is_none());
+        let decision = match reply.code {
+            400..=499 => "defer",
+            500.. => "refuse",
+            _ if self.junk => "junk",
+            _ if relayed => "relay",
+            _ => "deliver",
+        };
+        let mut text = Vec::new();
+        reply.encode(&mut text);
+        let reply = String::from_utf8_lossy(&text).trim_end().replace("\r\n", "\n");
+        Explanation { decision, reply, steps: self.steps, evidence: self.evidence }
+    }
+}
+
+fn mail(question: &Question) -> String {
+    let utf8 =
+        question.sender.address().is_some_and(Address::needs_smtputf8) || question.recipient.needs_smtputf8();
+    format!("MAIL FROM:<{}>{}", question.sender, if utf8 { " SMTPUTF8" } else { "" })
+}
+
+fn rcpt(question: &Question) -> String {
+    format!("RCPT TO:<{}>", question.recipient)
+}
+
+async fn mail_hosts(dns: &Dns, domain: &Domain) -> String {
+    match dns.mail_hosts(domain).await {
+        Ok(MailHosts::Mx(hosts)) => {
+            let hosts: Vec<&str> = hosts.iter().take(HOSTS_SHOWN).map(|mx| mx.host.as_str()).collect();
+            format!("{domain} can receive mail: MX {}", hosts.join(", "))
+        }
+        Ok(MailHosts::Implicit) => format!("{domain} can receive mail: no MX, but an address"),
+        Ok(MailHosts::NullMx) => format!("{domain} takes no mail: a null MX"),
+        Ok(MailHosts::NoDomain) => format!("{domain} does not exist in DNS"),
+        Ok(MailHosts::NoHosts) => format!("{domain} has neither MX nor A nor AAAA"),
+        Err(fault) => format!("{domain} could not be looked up: {fault}"),
+    }
+}
+
+/// A reply that the session gave by itself.
+fn read(lines: &[&str]) -> Option<Reply> {
+    let code = lines.last()?.get(..3)?.parse().ok()?;
+    let text: Vec<&str> = lines.iter().filter_map(|line| line.get(4..)).collect();
+    Some(Reply::plain(code, text.join("\n")))
+}
+
+fn now() -> i64 {
+    super::house::unix_time().as_secs() as i64
+}
