@@ -19,6 +19,7 @@ use std::time::Duration;
 
 mod anchors;
 mod delegation;
+mod name;
 mod oracle;
 mod proofs;
 mod records;
@@ -228,8 +229,7 @@ impl Dns {
     /// One question, with the three kinds of answer told apart. CNAMEs are followed by the resolver.
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, DnsError> {
         // A name that DNS cannot carry cannot exist there.
-        let Ok(mut fqdn) = Name::from_ascii(name) else { return Ok(Answer::NoDomain) };
-        fqdn.set_fqdn(true);
+        let Some(fqdn) = name::read(name) else { return Ok(Answer::NoDomain) };
         match self.resolver.lookup(fqdn, kind).await {
             Ok(lookup) => {
                 let records: Vec<RData> = lookup

@@ -65,6 +65,9 @@ pub struct SpfEvidence {
     pub why: String,
     /// What was read and tried on the way, a line each, for `explain`; bounded like the look-ups.
     pub steps: Vec<String>,
+    /// On a fail: what the domain itself says to it (`exp=`, section 6.2), ASCII, one line, bounded. The words of whoever wrote
+    /// the record, possibly a stranger: to be shown as such.
+    pub explanation: Option<String>,
 }
 
 impl SpfEvidence {

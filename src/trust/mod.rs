@@ -1,7 +1,8 @@
-//! DKIM: keys, signing, sealing, verifying. The one wrapper around the mail-auth crate.
+//! DKIM: keys, signing, sealing, verifying; SPF. The one wrapper around the mail-auth crate.
 //!
 //! At home: [`keys`], [`sign`], [`seal`]. On the server: [`submission`] and [`inbound`] gather the evidence that
-//! `policy` decides on; both stand on [`inspect`].
+//! `policy` decides on; both stand on [`inspect`]. Whether a client may use a
+//! name is asked in [`spf`].
 
 pub mod canon;
 #[cfg(test)]

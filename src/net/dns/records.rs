@@ -1,6 +1,7 @@
 //! Single questions, as those who verify a stranger's letter ask them: what is there, as it stands. An empty answer is one
 //! (NXDOMAIN, or no such records); only a fault is an error.
 
+use super::name::show;
 use super::{Answer, Dns, DnsError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -43,7 +44,7 @@ impl Dns {
     pub async fn exchanges(&self, name: &str) -> Result<Vec<String>, DnsError> {
         let mut found = self
             .collect(name, RecordType::MX, |data| match data {
-                RData::MX(mx) => Some((mx.preference, shown(&mx.exchange))),
+                RData::MX(mx) => Some((mx.preference, show(&mx.exchange))),
                 _ => None,
             })
             .await?;
@@ -53,9 +54,9 @@ impl Dns {
 
     /// The names of PTR records of an address, without the final dot.
     pub async fn names_of(&self, ip: IpAddr) -> Result<Vec<String>, DnsError> {
-        let reverse = shown(&Name::from(ip.to_canonical()));
+        let reverse = show(&Name::from(ip.to_canonical()));
         self.collect(&reverse, RecordType::PTR, |data| match data {
-            RData::PTR(ptr) => Some(shown(&ptr.0)),
+            RData::PTR(ptr) => Some(show(&ptr.0)),
             _ => None,
         })
         .await
@@ -70,8 +71,4 @@ impl Dns {
         let answer = self.ask(name, kind).await?;
         Ok(answer.records().iter().filter_map(wanted).collect())
     }
-}
-
-fn shown(name: &Name) -> String {
-    name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }

@@ -37,6 +37,8 @@ impl Evidence {
         lines.extend(self.peer.listings.iter().map(|listing| format!("client: {listing}")));
         lines.extend(self.spf.steps.iter().map(|step| format!("SPF: {step}")));
         lines.push(format!("SPF: {} for {}: {}", self.spf.result, self.spf.domain, self.spf.why));
+        let words = self.spf.explanation.as_ref();
+        lines.extend(words.map(|words| format!("SPF: {} itself explains: {words:?}", self.spf.domain)));
         lines.extend(self.authors.iter().map(|author| {
             let whose = if author.ours { ", a domain of ours" } else { "" };
             format!("From: {}{whose}", author.domain)

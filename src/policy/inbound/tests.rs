@@ -43,6 +43,7 @@ pub(in crate::policy) fn letter(from: &[(&str, bool)], signatures: Vec<Signature
             domain: "example.net".into(),
             why: "example.net has no SPF record".into(),
             steps: Vec::new(),
+            explanation: None,
         },
         authors: from.iter().map(|(name, ours)| Author { domain: domain(name), ours: *ours }).collect(),
         signatures,
