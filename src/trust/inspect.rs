@@ -118,7 +118,7 @@ impl Inspected {
 }
 
 /// Waits for all of a few futures at once; what they give, in their order.
-async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub(super) async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
     poll_fn(|context| {
         for (future, output) in running.iter_mut().filter(|(_, output)| output.is_none()) {
