@@ -1,7 +1,17 @@
 //! DMARC (RFC 9989): what a domain says about letters in its name that prove nothing.
+//!
+//! Pure: [`record`] reads what stands in DNS, [`walk`] says which names are asked and what follows from the answers, and
+//! [`judge`] decides about one author. `trust/dmarc.rs` does the asking.
 
 use crate::mail::address::Domain;
 use std::fmt;
+
+pub mod judge;
+pub mod record;
+pub mod walk;
+
+#[cfg(test)]
+mod tests;
 
 /// What the domain owner asks for (`p=`, `sp=`, `np=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +33,8 @@ pub enum DmarcResult {
     Pass,
     /// There is a record, and neither does.
     Fail,
-    /// DNS gave no answer that the outcome depends on: the words of the fault.
+    /// DNS gave no answer that the outcome depends on, be it a record of DMARC, or what SPF or DKIM of an aligned name needs:
+    /// the words of the fault.
     TempError(String),
     /// The record cannot be understood: in words.
     PermError(String),
@@ -50,16 +61,35 @@ pub struct DmarcEvidence {
     /// The outcome.
     pub result: DmarcResult,
     /// What the domain asks for if the outcome is `Fail`: of `p=`, `sp=` and `np=` the one that applies, one step weaker where
-    /// the record says `t=y`.
+    /// the record says `t=y`. With `TempError` it is what a `Fail` could lead to: see [`DmarcEvidence::open`].
     pub policy: DmarcPolicy,
-    /// Set where the outcome is `Fail` only because an aligned signature, or SPF, could not be checked: the fault, in words.
-    pub hinges_on: Option<String>,
-    /// Where the record was found.
+    /// The domain whose record applies; none where there is none, or where it is not known.
     pub record_at: Option<String>,
     /// What decided, in our words: "DKIM of example.org, relaxed", "neither SPF … nor DKIM … is aligned".
     pub why: String,
     /// What was read and tried on the way, a line each, for `explain`.
     pub steps: Vec<String>,
+}
+
+impl DmarcEvidence {
+    /// Whether the outcome of the letter depends on what DNS does not tell now: the words of the fault. A domain that asks for
+    /// nothing leaves nothing open, whatever its letters prove.
+    pub fn open(&self) -> Option<&str> {
+        match &self.result {
+            DmarcResult::TempError(words) if self.policy > DmarcPolicy::None => Some(words),
+            _ => None,
+        }
+    }
+}
+
+impl DmarcPolicy {
+    /// One step weaker, which is what `t=y` asks for (section 4.7).
+    pub fn weaker(self) -> DmarcPolicy {
+        match self {
+            DmarcPolicy::Reject => DmarcPolicy::Quarantine,
+            DmarcPolicy::Quarantine | DmarcPolicy::None => DmarcPolicy::None,
+        }
+    }
 }
 
 impl fmt::Display for DmarcPolicy {

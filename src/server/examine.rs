@@ -3,6 +3,8 @@
 use super::inquiry::Known;
 use super::premises::Premises;
 use crate::policy::inbound::{Decision, Evidence, decide, sentence};
+use crate::system::threads::Background;
+use crate::trust::dmarc::{Discovery, identifiers};
 use crate::trust::inbound::Gathering;
 
 /// What was found out, and what follows.
@@ -20,16 +22,29 @@ impl Examined {
     }
 }
 
+/// What the evidence comes from.
+pub struct Sources {
+    /// The letter, whole.
+    pub letter: Gathering,
+    /// What the domains in From publish.
+    pub discovery: Background<Discovery>,
+    /// What is known of the client.
+    pub client: Background<Known>,
+}
+
 /// Judges a letter that is whole. `now` is Unix time.
-pub async fn examine(premises: &Premises, gathering: Gathering, known: Known, now: i64) -> Examined {
-    let letter = gathering.finish(&premises.dns, now).await;
+pub async fn examine(premises: &Premises, sources: Sources, now: i64) -> Examined {
+    let Sources { letter, discovery, client } = sources;
+    let (letter, discovery, client) =
+        tokio::join!(letter.finish(&premises.dns, now), discovery.outcome(), client.outcome());
+    let identifiers = identifiers(&client.spf, &letter.signatures);
     let evidence = Evidence {
         rules: premises.rules.clone(),
-        peer: known.peer,
-        spf: known.spf,
+        peer: client.peer,
+        spf: client.spf,
+        dmarc: discovery.judge(&identifiers, &premises.dns).await,
         authors: letter.authors,
         signatures: letter.signatures,
-        dmarc: Vec::new(),
     };
     let decision = decide(&evidence);
     Examined { evidence, decision }

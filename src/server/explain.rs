@@ -3,7 +3,7 @@
 
 use super::connection::Peer;
 use super::examine::Examined;
-use super::inquiry::{Client, Inquiry};
+use super::inquiry::Client;
 use super::mx::{self, Judged};
 use super::parcel::{Desk, Parcel};
 use super::premises::Premises;
@@ -227,7 +227,7 @@ impl Conversation {
         let size = message.len() as u64;
         let facts = EndOfData { size, longest_line: 0, eight_bit: !message.is_ascii() };
         let mut done = self.transaction.finish(Some((self.question.helo.clone(), true)), facts);
-        done.inquiry = Some(Inquiry::begin(self.client(), Arc::clone(&self.premises), now()));
+        done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), now()));
         let judged = mx::judge("explained", parcel, &mut done).await;
         self.examined(judged.examined);
     }

@@ -4,10 +4,10 @@ use super::premises::Premises;
 use crate::mail::envelope::ReversePath;
 use crate::policy::peer::PeerEvidence;
 use crate::policy::spf::SpfEvidence;
+use crate::system::threads::Background;
 use crate::trust::{peer, spf};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::task::JoinHandle;
 
 /// Of whom.
 #[derive(Clone, Debug)]
@@ -29,10 +29,12 @@ pub struct Known {
     pub spf: SpfEvidence,
 }
 
-/// Answers that are on their way. Dropping it gives them up.
-pub struct Inquiry(JoinHandle<Known>);
-
 impl Client {
+    /// Begins to ask. `now` is Unix time.
+    pub fn inquire(self, premises: Arc<Premises>, now: i64) -> Background<Known> {
+        Background::begin(async move { self.look_at(&premises, now).await })
+    }
+
     /// Asks all at once. `now` is Unix time.
     pub async fn look_at(self, premises: &Premises, now: i64) -> Known {
         let question = spf::Question {
@@ -47,28 +49,5 @@ impl Client {
             spf::check_host(&premises.dns, &question)
         );
         Known { peer, spf }
-    }
-}
-
-impl Inquiry {
-    /// Begins to ask.
-    pub fn begin(client: Client, premises: Arc<Premises>, now: i64) -> Inquiry {
-        Inquiry(tokio::spawn(async move { client.look_at(&premises, now).await }))
-    }
-
-    /// Waits for the answers. A panic goes on here: it ends this connection, and not the server.
-    pub async fn answers(mut self) -> Known {
-        match (&mut self.0).await.map_err(tokio::task::JoinError::try_into_panic) {
-            Ok(known) => known,
-            Err(Ok(panic)) => std::panic::resume_unwind(panic),
-            // The runtime is going down, and this task with it.
-            Err(Err(_)) => std::future::pending().await,
-        }
-    }
-}
-
-impl Drop for Inquiry {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -1,6 +1,6 @@
 //! A stranger's letter that is whole: judged, then stored, in one directory directly, in several through the queue.
 
-use super::examine::{Examined, examine};
+use super::examine::{Examined, Sources, examine};
 use super::house::{House, fault, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
@@ -66,12 +66,12 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judg
     if let Err(reply) = refuse_loops(&whole.header, &done.recipients) {
         return reply.into();
     }
-    let (Gathering::Mx(gathering), Some(inquiry)) = (whole.gathering, done.inquiry.take()) else {
+    let (Gathering::Mx(letter, discovery), Some(client)) = (whole.gathering, done.inquiry.take()) else {
         return replies::broken().into();
     };
     let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let examined = examine(&premises, gathering, inquiry.answers().await, now).await;
+    let examined = examine(&premises, Sources { letter, discovery, client }, now).await;
     let ruling = &examined.decision.ruling;
     if let Some(reply) = ruling.refusal() {
         return Judged { letter: Err(reply.clone()), examined: Some(examined) };

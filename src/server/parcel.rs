@@ -11,7 +11,8 @@ use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::{Spill, SpillRoom};
-use crate::system::threads::reading;
+use crate::system::threads::{Background, reading};
+use crate::trust::dmarc::{Discovery, discover};
 use crate::trust::{inbound, submission};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -62,8 +63,8 @@ enum Stage {
 
 /// Evidence, by door.
 pub enum Gathering {
-    /// From a stranger.
-    Mx(inbound::Gathering),
+    /// From a stranger; and what the domains in From publish, which is being asked.
+    Mx(inbound::Gathering, Background<Discovery>),
     /// From the owner, or whoever says so.
     Submission(Box<submission::Gathering>),
 }
@@ -171,7 +172,7 @@ impl Parcel {
 impl Gathering {
     fn body(&mut self, slice: &[u8]) {
         match self {
-            Gathering::Mx(gathering) => gathering.body(slice),
+            Gathering::Mx(gathering, _) => gathering.body(slice),
             Gathering::Submission(gathering) => gathering.body(slice),
         }
     }
@@ -232,7 +233,9 @@ impl About {
         match self {
             About::Mx => {
                 let gathering = inbound::Gathering::begin(header, |domain| premises.store.is_ours(domain))?;
-                Ok(Gathering::Mx(gathering))
+                let (authors, dns) = (gathering.author_domains(), premises.dns.clone());
+                let discovery = Background::begin(async move { discover(&authors, &dns).await });
+                Ok(Gathering::Mx(gathering, discovery))
             }
             About::Submission(mut session, named) => {
                 if let Channel::Gate(permits) = &mut session.channel {

@@ -3,7 +3,7 @@
 use super::allowed::Allowed;
 use super::connection::Peer;
 use super::house::{fault, unix_time};
-use super::inquiry::{Client, Inquiry};
+use super::inquiry::{Client, Known};
 use super::premises::Premises;
 use super::replies;
 use crate::mail::address::{Address, Domain, Host};
@@ -15,7 +15,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::server::EndOfData;
 use crate::store::StoreError;
 use crate::store::tree::{Lookup, Mailbox, Store};
-use crate::system::threads::blocking;
+use crate::system::threads::{Background, blocking};
 use std::sync::Arc;
 
 /// One transaction of a connection; reset and used again for the next.
@@ -24,7 +24,7 @@ pub struct Transaction {
     pub peer: Peer,
     sender: Option<KnownSender>,
     recipients: Vec<KnownRecipient>,
-    inquiry: Option<Inquiry>,
+    inquiry: Option<Background<Known>>,
 }
 
 /// A sender and what the store says of him.
@@ -57,7 +57,7 @@ pub struct Finished {
     pub greeting: Option<(String, bool)>,
     pub facts: EndOfData,
     /// What is being asked about the client, at mx.
-    pub inquiry: Option<Inquiry>,
+    pub inquiry: Option<Background<Known>>,
 }
 
 impl Finished {
@@ -121,7 +121,7 @@ impl Transaction {
     fn inquire(&mut self, helo: &str) {
         if let (Some(client), None) = (self.client(helo), &self.inquiry) {
             let now = unix_time().as_secs() as i64;
-            self.inquiry = Some(Inquiry::begin(client, Arc::clone(&self.premises), now));
+            self.inquiry = Some(client.inquire(Arc::clone(&self.premises), now));
         }
     }
 

@@ -23,3 +23,28 @@ pub async fn reading<T: Send + 'static>(call: impl FnOnce() -> T + Send + 'stati
         Err(Err(_)) => std::future::pending().await,
     }
 }
+
+/// Work that goes on while others wait for something else. Dropping it gives it up.
+pub struct Background<T>(tokio::task::JoinHandle<T>);
+
+impl<T: Send + 'static> Background<T> {
+    /// Begins it.
+    pub fn begin(work: impl Future<Output = T> + Send + 'static) -> Background<T> {
+        Background(tokio::spawn(work))
+    }
+
+    /// Waits for its outcome. A panic goes on in the caller, as with [`reading`].
+    pub async fn outcome(mut self) -> T {
+        match (&mut self.0).await.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(value) => value,
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            Err(Err(_)) => std::future::pending().await,
+        }
+    }
+}
+
+impl<T> Drop for Background<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

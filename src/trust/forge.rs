@@ -1,6 +1,7 @@
 //! For tests: a table of keys instead of DNS, and signatures as a forger would write them.
 
 use super::canon::{BodyHasher, Canon, Index};
+use super::dmarc::DomainSource;
 use super::keys::{Algorithm, PrivateKey, generate_pem};
 use super::record::KeySource;
 use super::sign::{COVERED, folded};
@@ -41,6 +42,18 @@ impl KeySource for Table {
             Some(Some(records)) => Ok(records.clone()),
             Some(None) => Err(DnsError("SERVFAIL".into())),
             None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl DomainSource for Table {
+    /// Asks under the name alone, where a test puts an empty list of records for "it exists".
+    async fn exists(&self, name: &str) -> Result<bool, DnsError> {
+        self.asked.lock().unwrap().push(name.to_owned());
+        match self.records.get(name) {
+            Some(Some(_)) => Ok(true),
+            Some(None) => Err(DnsError("SERVFAIL".into())),
+            None => Ok(false),
         }
     }
 }

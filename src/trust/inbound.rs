@@ -62,6 +62,11 @@ impl Gathering {
         Ok(Gathering { authors, inspection })
     }
 
+    /// The domains that From names.
+    pub fn author_domains(&self) -> Vec<Domain> {
+        self.authors.iter().map(|author| author.domain.clone()).collect()
+    }
+
     /// The next slice of the body.
     pub fn body(&mut self, slice: &[u8]) {
         self.inspection.body(slice);

@@ -1,10 +1,11 @@
-//! DKIM: keys, signing, sealing, verifying; SPF. The one wrapper around the mail-auth crate.
+//! DKIM: keys, signing, sealing, verifying; SPF; what DMARC asks DNS. The one wrapper around the mail-auth crate.
 //!
 //! At home: [`keys`], [`sign`], [`seal`]. On the server: [`submission`] and [`inbound`] gather the evidence that
-//! `policy` decides on; both stand on [`inspect`]. Whether a client may use a
-//! name is asked in [`spf`].
+//! `policy` decides on; both stand on [`inspect`]. Whether a client may use a name is asked in [`spf`], what is known of the
+//! client itself in [`peer`], what an author's domain says of letters in its name in [`dmarc`].
 
 pub mod canon;
+pub mod dmarc;
 #[cfg(test)]
 mod forge;
 pub mod inbound;

@@ -82,12 +82,11 @@ fn dmarc(evidence: &Evidence) -> Option<Word> {
 
 fn disowned(evidence: &Evidence, one: &DmarcEvidence) -> Option<Word> {
     let author = &one.author;
-    let asks = match (&one.result, one.policy) {
-        (DmarcResult::Fail, DmarcPolicy::None) | (DmarcResult::None | DmarcResult::Pass, _) => return None,
-        (DmarcResult::PermError(_), _) => return None,
-        (DmarcResult::Fail, _) => None,
-        (DmarcResult::TempError(fault), _) => Some(fault),
-    };
+    let open = one.open();
+    let disowned = one.result == DmarcResult::Fail && one.policy > DmarcPolicy::None;
+    if !disowned && open.is_none() {
+        return None;
+    }
     if let Some(forwarder) = evidence.vouching_forwarder() {
         let why =
             format!("DMARC of {author} does not pass; brought by the trusted forwarder {}", forwarder.domain);
@@ -95,7 +94,7 @@ fn disowned(evidence: &Evidence, one: &DmarcEvidence) -> Option<Word> {
     }
     let forwarder_later =
         || evidence.faults().find(|(signature, _)| evidence.is_forwarder(&signature.domain));
-    if let Some(fault) = asks.or(one.hinges_on.as_ref()) {
+    if let Some(fault) = open {
         let text = format!("DMARC of {author} cannot be checked now: {fault}; try again later");
         return Some(defer(Reply::new(451, 7, 0, text)));
     }

@@ -8,7 +8,6 @@ fn dmarc_of(author: &str, result: DmarcResult) -> DmarcEvidence {
         author: domain(author),
         result,
         policy: DmarcPolicy::Reject,
-        hinges_on: None,
         record_at: Some(format!("_dmarc.{author}")),
         why: String::new(),
         steps: Vec::new(),
