@@ -60,10 +60,8 @@ fn refuse_loops(header: &[u8], recipients: &[KnownRecipient]) -> Result<(), Repl
     if trace::hops(&header) > trace::MAX_HOPS {
         return Err(replies::mail_loop("the letter went through more than a hundred servers"));
     }
-    for known in recipients {
-        if trace::is_loop(&header, &known.recipient.address) {
-            return Err(replies::mail_loop("the letter was delivered to this very address before"));
-        }
+    if trace::was_delivered(&header, recipients.iter().map(|known| &known.recipient.address)) {
+        return Err(replies::mail_loop("the letter was delivered to this very address before"));
     }
     Ok(())
 }
