@@ -154,7 +154,7 @@ fn mail(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
     let mut sender = Sender::new(ReversePath::Null);
     parameters::mail(rest, context.door, &mut sender)?;
     if !path.is_ascii() && !sender.smtputf8 {
-        return Err(say::utf8_unasked());
+        return Err(say::utf8_sender_unasked());
     }
     if !path.is_empty() {
         let address = Address::parse(without_route(path).ok_or_else(say::mail_syntax)?);
@@ -166,7 +166,7 @@ fn mail(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
 fn rcpt(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
     let (path, rest) = after_keyword(rest, "TO:").and_then(split_path).ok_or_else(say::rcpt_syntax)?;
     if !path.is_ascii() && !context.smtputf8 {
-        return Err(say::utf8_unasked());
+        return Err(say::utf8_recipient_unasked());
     }
     let path = without_route(path).ok_or_else(say::rcpt_syntax)?;
     let address = match path.eq_ignore_ascii_case("postmaster") {

@@ -89,8 +89,8 @@ fn bad_senders() {
     for line in ["MAIL FROM:<> AUTH=<>", "MAIL FROM:<> X=Y", "MAIL FROM:<> NOTIFY=NEVER"] {
         assert_eq!(sender(line), Err(555), "{line}");
     }
-    assert_eq!(sender("MAIL FROM:<é@b.example>"), Err(553));
-    assert_eq!(sender("MAIL FROM:<a@bücher.example>"), Err(553));
+    assert_eq!(sender("MAIL FROM:<é@b.example>"), Err(550));
+    assert_eq!(sender("MAIL FROM:<a@bücher.example>"), Err(550));
     assert!(sender("MAIL FROM:<é@b.example> SMTPUTF8").is_ok());
     assert_eq!(sender(&format!("MAIL FROM:<{}@b.example>", "a".repeat(PATH))), Err(501));
 }

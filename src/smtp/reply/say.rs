@@ -161,8 +161,15 @@ pub(in crate::smtp) fn bad_recipient(why: &str) -> Reply {
     Reply::new(501, 1, 3, format!("The recipient is no address: {why}"))
 }
 
-pub(in crate::smtp) fn utf8_unasked() -> Reply {
-    Reply::new(553, 6, 7, "An address that is not ASCII needs the SMTPUTF8 parameter of MAIL")
+const UTF8_UNASKED: &str = "An address that is not ASCII needs the SMTPUTF8 parameter of MAIL";
+
+/// RFC 6531 section 3.5 has 550 for a sender and 553 for a recipient.
+pub(in crate::smtp) fn utf8_sender_unasked() -> Reply {
+    Reply::new(550, 6, 7, UTF8_UNASKED)
+}
+
+pub(in crate::smtp) fn utf8_recipient_unasked() -> Reply {
+    Reply::new(553, 6, 7, UTF8_UNASKED)
 }
 
 pub(in crate::smtp) fn bad_parameter(name: &str, want: &str) -> Reply {
