@@ -527,6 +527,7 @@ fn nothing_is_smuggled_behind_an_end_that_is_none() {
             );
             let reply = wire.raw(text.as_bytes()).reply();
             assert!(reply.starts_with('5'), "{end:?}: {reply}");
+            wire.expect("421");
             wire.expect_end();
         }
     }

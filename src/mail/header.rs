@@ -7,7 +7,7 @@ use mail_parser::parsers::MessageStream;
 pub const LINE_MAX: usize = 998;
 
 /// The fields that stand once at most: RFC 5322 section 3.6 and RFC 2045.
-const SINGLE: [&str; 14] = [
+pub(crate) const SINGLE: [&str; 14] = [
     "From",
     "Sender",
     "Reply-To",

@@ -7,6 +7,7 @@ pub mod date;
 pub mod dsn;
 pub mod encode;
 pub mod envelope;
+pub mod form;
 pub mod header;
 pub mod mailboxes;
 pub mod trace;

@@ -4,6 +4,7 @@ use super::address::{Address, Domain, Host};
 use super::date;
 use super::envelope::ReversePath;
 use super::header::{Field, Header};
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -22,7 +23,7 @@ pub fn return_path(path: &ReversePath) -> String {
     format!("Return-Path: <{path}>\r\n")
 }
 
-/// `Delivered-To: …` with its CRLF (RFC 9228); `is_loop` finds it again.
+/// `Delivered-To: …` with its CRLF (RFC 9228); `was_delivered` finds it again.
 pub fn delivered_to(address: &Address) -> String {
     format!("Delivered-To: {address}\r\n")
 }
@@ -150,15 +151,17 @@ pub fn hops(header: &Header<'_>) -> usize {
     header.all("Received").count()
 }
 
-/// Whether a letter for `address` has been here before: too many hops, or a `Delivered-To` of the very address.
-/// To be asked before `strip_forged`.
-pub fn is_loop(header: &Header<'_>, address: &Address) -> bool {
-    let ours = |field: &Field<'_>| {
+/// Whether a letter for one of these addresses has been here before: there is a `Delivered-To` of the very address. To be
+/// asked before `strip_forged`. Each field is read once, however many addresses there are.
+pub fn was_delivered<'a>(header: &Header<'_>, to: impl Iterator<Item = &'a Address>) -> bool {
+    let delivered = |field: &Field<'_>| {
         let text = field.text();
         let text = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(&text);
-        Address::parse(text).is_ok_and(|delivered| delivered.same_as(address))
+        Address::parse(text).ok().map(|address| (address.folded_local(), address.host().clone()))
     };
-    hops(header) > MAX_HOPS || header.all("Delivered-To").any(ours)
+    let before: HashSet<(String, Host)> = header.all("Delivered-To").filter_map(delivered).collect();
+    let mut to = to.map(|address| (address.folded_local(), address.host().clone()));
+    !before.is_empty() && to.any(|address| before.contains(&address))
 }
 
 /// The header's fields, without the empty line, less what only the server that delivers may write: `Return-Path`,

@@ -18,6 +18,7 @@ use super::signature::{SignatureEvidence, Verdict};
 use super::spf::SpfEvidence;
 use crate::config::BrokenDkim;
 use crate::mail::address::Domain;
+use crate::mail::form::Oddity;
 use crate::smtp::reply::Reply;
 
 mod rules;
@@ -42,6 +43,8 @@ pub struct Evidence {
     pub signatures: Vec<SignatureEvidence>,
     /// What DMARC says, for each author.
     pub dmarc: Vec<DmarcEvidence>,
+    /// What is odd in its form.
+    pub form: Vec<Oddity>,
 }
 
 /// The owner's rules, `[inbound]`.
@@ -167,7 +170,8 @@ impl Word {
 impl Evidence {
     /// As far as the envelope goes, before there is a letter.
     pub fn of_envelope(rules: Rules, peer: PeerEvidence, spf: SpfEvidence) -> Evidence {
-        Evidence { rules, peer, spf, authors: Vec::new(), signatures: Vec::new(), dmarc: Vec::new() }
+        let (authors, signatures, dmarc, form) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Evidence { rules, peer, spf, authors, signatures, dmarc, form }
     }
 
     /// Trusted forwarders' signatures on the letter that pass and cover every From: else whoever has a letter of the list

@@ -2,6 +2,7 @@
 
 use super::inquiry::Known;
 use super::premises::Premises;
+use crate::mail::form::Oddity;
 use crate::policy::inbound::{Decision, Evidence, decide, sentence};
 use crate::system::threads::Background;
 use crate::trust::dmarc::{Discovery, identifiers};
@@ -30,11 +31,13 @@ pub struct Sources {
     pub discovery: Background<Discovery>,
     /// What is known of the client.
     pub client: Background<Known>,
+    /// What is odd in the letter's form.
+    pub form: Vec<Oddity>,
 }
 
 /// Judges a letter that is whole. `now` is Unix time.
 pub async fn examine(premises: &Premises, sources: Sources, now: i64) -> Examined {
-    let Sources { letter, discovery, client } = sources;
+    let Sources { letter, discovery, client, form } = sources;
     let (letter, discovery, client) =
         tokio::join!(letter.finish(&premises.dns, now), discovery.outcome(), client.outcome());
     let identifiers = identifiers(&client.spf, &letter.signatures);
@@ -45,6 +48,7 @@ pub async fn examine(premises: &Premises, sources: Sources, now: i64) -> Examine
         dmarc: discovery.judge(&identifiers, &premises.dns).await,
         authors: letter.authors,
         signatures: letter.signatures,
+        form,
     };
     let decision = decide(&evidence);
     Examined { evidence, decision }

@@ -17,7 +17,7 @@ use crate::net::dns::{Dns, MailHosts};
 use crate::policy::cases::{Party, Treatment, number, treat};
 use crate::policy::inbound::Evidence;
 use crate::smtp::Door;
-use crate::smtp::data::Stuffer;
+use crate::smtp::data::{Piece, Reader, Stuffer};
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{EndOfData, Session, Settings, Step};
 use crate::store::letter::SpillRoom;
@@ -223,10 +223,14 @@ impl Conversation {
         self.steps
             .push("the letter is refused with its envelope; what follows was looked at all the same".into());
         let mut parcel = Parcel::new(Arc::clone(&self.premises), desk);
-        parcel.body(message, &self.transaction).await;
-        let size = message.len() as u64;
-        let facts = EndOfData { size, longest_line: 0, eight_bit: !message.is_ascii() };
-        let mut done = self.transaction.finish(Some((self.question.helo.clone(), true)), facts);
+        let (stuffed, mut reader) = (stuffed(message), Reader::new());
+        let mut rest = stuffed.as_slice();
+        while let (count, Piece::Body(slice)) = reader.next(rest) {
+            parcel.body(slice, &self.transaction).await;
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        let greeting = Some((self.question.helo.clone(), true));
+        let mut done = self.transaction.finish(greeting, EndOfData::of(&reader));
         done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), now()));
         let judged = mx::judge("explained", parcel, &mut done).await;
         self.examined(judged.examined);
@@ -255,13 +259,7 @@ impl Conversation {
         if !self.say("DATA").await {
             return;
         }
-        let mut stuffed = Vec::with_capacity(message.len() + 16);
-        let mut stuffer = Stuffer::new();
-        let fit = stuffer.push(&message, &mut stuffed).is_ok() && stuffer.finish(&mut stuffed).is_ok();
-        if !fit {
-            // As it would come over the wire from somebody who does not care.
-            stuffed = [message.as_slice(), b"\r\n.\r\n"].concat();
-        }
+        let stuffed = stuffed(&message);
         let mut parcel = Some(Parcel::new(Arc::clone(&self.premises), desk));
         self.session.feed(&stuffed);
         loop {
@@ -349,6 +347,16 @@ impl Conversation {
         reply.encode(&mut text);
         let reply = String::from_utf8_lossy(&text).trim_end().replace("\r\n", "\n");
         Explanation { decision, reply, steps: self.steps, evidence: self.evidence }
+    }
+}
+
+/// The letter as it would come over the wire; one that nobody may send so, as somebody would send it who does not care.
+fn stuffed(message: &[u8]) -> Vec<u8> {
+    let mut stuffed = Vec::with_capacity(message.len() + 16);
+    let mut stuffer = Stuffer::new();
+    match stuffer.push(message, &mut stuffed).and_then(|()| stuffer.finish(&mut stuffed)) {
+        Ok(()) => stuffed,
+        Err(_) => [message, b"\r\n.\r\n"].concat(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::recipients::{Finished, KnownRecipient};
 use super::replies;
 use super::trace::{log_decision, received};
 use crate::mail::address::Address;
+use crate::mail::form::{Carriage, Oddity, oddities};
 use crate::mail::header::split_lenient;
 use crate::mail::trace;
 use crate::policy::inbound::Ruling;
@@ -63,15 +64,16 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judg
         Ok(whole) => whole,
         Err(reply) => return reply.into(),
     };
-    if let Err(reply) = refuse_loops(&whole.header, &done.recipients) {
-        return reply.into();
-    }
+    let form = match look_at_form(&whole.header, done) {
+        Ok(form) => form,
+        Err(reply) => return reply.into(),
+    };
     let (Gathering::Mx(letter, discovery), Some(client)) = (whole.gathering, done.inquiry.take()) else {
         return replies::broken().into();
     };
     let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let examined = examine(&premises, Sources { letter, discovery, client }, now).await;
+    let examined = examine(&premises, Sources { letter, discovery, client, form }, now).await;
     let ruling = &examined.decision.ruling;
     if let Some(reply) = ruling.refusal() {
         return Judged { letter: Err(reply.clone()), examined: Some(examined) };
@@ -90,18 +92,21 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judg
     Judged { letter: Ok(letter), examined: Some(examined) }
 }
 
-/// RFC 5321 section 6.3.
-fn refuse_loops(header: &[u8], recipients: &[KnownRecipient]) -> Result<(), Reply> {
+/// What is odd in the form of the letter. A letter that goes round in circles is refused (RFC 5321 section 6.3).
+fn look_at_form(header: &[u8], done: &Finished) -> Result<Vec<Oddity>, Reply> {
     let header = split_lenient(header);
     if trace::hops(&header) > trace::MAX_HOPS {
         return Err(replies::mail_loop("the letter went through more than a hundred servers"));
     }
-    for known in recipients {
-        if trace::is_loop(&header, &known.recipient.address) {
-            return Err(replies::mail_loop("the letter was delivered to this very address before"));
-        }
+    if trace::was_delivered(&header, done.recipients.iter().map(|known| &known.recipient.address)) {
+        return Err(replies::mail_loop("the letter was delivered to this very address before"));
     }
-    Ok(())
+    let carriage = Carriage {
+        sender: &done.sender.sender,
+        longest_line: done.facts.longest_line,
+        eight_bit_body: done.facts.eight_bit_body,
+    };
+    Ok(oddities(&header, carriage))
 }
 
 async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {

@@ -29,16 +29,29 @@ pub enum Command {
     Noop,
     /// QUIT.
     Quit,
-    /// VRFY.
+    /// VRFY, whatever it asks about.
     Vrfy,
     /// EXPN.
     Expn,
     /// HELP.
-    Help,
+    Help(Topic),
     /// AUTH.
     Auth,
-    /// A known verb of an extension that is not offered.
+    /// A known verb of an extension, or of an older SMTP, that is not offered.
     NotOffered(&'static str),
+    /// The first line of another protocol.
+    Foreign,
+}
+
+/// What HELP was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Nothing in particular.
+    All,
+    /// A command that is known here, as `HELP` lists it.
+    Command(&'static say::Explained),
+    /// Anything else.
+    Unknown,
 }
 
 /// What a line's meaning depends on.
@@ -55,9 +68,19 @@ pub struct Context<'a> {
 /// The longest path with its brackets; RFC 5321 section 4.5.3.1.3 wants 256, this leaves room for a long quoting.
 const PATH: usize = 512;
 
-/// Reads one command line, without its CRLF. An error is the reply to give.
+/// Verbs of extensions and of RFC 821 that are known only to be refused as known ones are (RFC 5321 section 4.2.4).
+const NOT_OFFERED: [&str; 9] = ["STARTTLS", "BDAT", "BURL", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML"];
+
+/// What a browser that was led to this port begins with; whoever leads it there writes the lines behind that. SMTP has no
+/// such verbs.
+const FOREIGN: [&str; 10] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI"];
+
+/// Reads one command line, without its CRLF. An error is the reply to give. White space at the end of the line is
+/// tolerated (RFC 5321 section 4.1.1).
 pub fn parse(line: &[u8], context: Context<'_>) -> Result<Command, Reply> {
-    let (verb, rest) = match line.iter().position(|octet| *octet == b' ') {
+    let line = trim_end(line);
+    let (verb, rest) = match memchr::memchr(b' ', line) {
         Some(at) => (&line[..at], line[at..].trim_ascii()),
         None => (line, &line[line.len()..]),
     };
@@ -74,15 +97,45 @@ pub fn parse(line: &[u8], context: Context<'_>) -> Result<Command, Reply> {
         b"RSET" => bare(Command::Rset, "RSET"),
         b"QUIT" => bare(Command::Quit, "QUIT"),
         b"NOOP" => Ok(Command::Noop),
+        b"VRFY" if rest.is_empty() => Err(say::vrfy_syntax()),
         b"VRFY" => Ok(Command::Vrfy),
         b"EXPN" => Ok(Command::Expn),
-        b"HELP" => Ok(Command::Help),
+        b"HELP" => Ok(Command::Help(topic(rest))),
         b"AUTH" => Ok(Command::Auth),
-        b"STARTTLS" => Ok(Command::NotOffered("STARTTLS")),
-        b"BDAT" => Ok(Command::NotOffered("BDAT")),
-        b"ETRN" => Ok(Command::NotOffered("ETRN")),
-        b"TURN" => Ok(Command::NotOffered("TURN")),
-        _ => Err(say::unknown_command()),
+        other => match one_of(&NOT_OFFERED, other) {
+            Some(verb) => Ok(Command::NotOffered(verb)),
+            None if one_of(&FOREIGN, other).is_some() || is_request(line) => Ok(Command::Foreign),
+            None => Err(say::unknown_command()),
+        },
+    }
+}
+
+/// Whether a line may begin with this octet. No verb of SMTP is beyond ASCII or begins with a control character, and what
+/// does is TLS, SOCKS or worse, which may never come to a line's end.
+pub(super) fn may_begin(octet: u8) -> bool {
+    octet.is_ascii() && (!octet.is_ascii_control() || matches!(octet, b'\r' | b'\n' | b'\t'))
+}
+
+fn trim_end(line: &[u8]) -> &[u8] {
+    let end = line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t'));
+    &line[..end.map_or(0, |last| last + 1)]
+}
+
+fn one_of(verbs: &[&'static str], verb: &[u8]) -> Option<&'static str> {
+    verbs.iter().copied().find(|known| known.as_bytes().eq_ignore_ascii_case(verb))
+}
+
+/// The first line of an HTTP request of whatever method, or what an SSH client says first.
+fn is_request(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b" HTTP/").is_some() || line.starts_with(b"SSH-")
+}
+
+fn topic(argument: &[u8]) -> Topic {
+    let known = |verb: &&say::Explained| verb.verb.as_bytes().eq_ignore_ascii_case(argument);
+    match say::COMMANDS.iter().find(known) {
+        _ if argument.is_empty() => Topic::All,
+        Some(verb) => Topic::Command(verb),
+        None => Topic::Unknown,
     }
 }
 
@@ -101,7 +154,7 @@ fn mail(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
     let mut sender = Sender::new(ReversePath::Null);
     parameters::mail(rest, context.door, &mut sender)?;
     if !path.is_ascii() && !sender.smtputf8 {
-        return Err(say::utf8_unasked());
+        return Err(say::utf8_sender_unasked());
     }
     if !path.is_empty() {
         let address = Address::parse(without_route(path).ok_or_else(say::mail_syntax)?);
@@ -113,7 +166,7 @@ fn mail(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
 fn rcpt(rest: &str, context: Context<'_>) -> Result<Command, Reply> {
     let (path, rest) = after_keyword(rest, "TO:").and_then(split_path).ok_or_else(say::rcpt_syntax)?;
     if !path.is_ascii() && !context.smtputf8 {
-        return Err(say::utf8_unasked());
+        return Err(say::utf8_recipient_unasked());
     }
     let path = without_route(path).ok_or_else(say::rcpt_syntax)?;
     let address = match path.eq_ignore_ascii_case("postmaster") {

@@ -36,6 +36,31 @@ pub enum Piece<'a> {
     More,
 }
 
+/// Facts about a message whose final dot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndOfData {
+    /// Octets that came out as `Step::Body`, dot-stuffing undone.
+    pub size: u64,
+    /// The longest line, without CRLF.
+    pub longest_line: usize,
+    /// Whether any octet was above 127.
+    pub eight_bit: bool,
+    /// Whether one behind the header was.
+    pub eight_bit_body: bool,
+}
+
+impl EndOfData {
+    /// What a reader that has seen the final dot knows.
+    pub fn of(reader: &Reader) -> EndOfData {
+        EndOfData {
+            size: reader.size(),
+            longest_line: reader.longest_line(),
+            eight_bit: reader.eight_bit(),
+            eight_bit_body: reader.eight_bit_body(),
+        }
+    }
+}
+
 /// Reads a dot-stuffed message up to `CRLF . CRLF`, and to nothing that only resembles it.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -44,7 +69,19 @@ pub struct Reader {
     longest_line: usize,
     size: u64,
     eight_bit: bool,
+    eight_bit_body: bool,
+    header: Header,
     fault: Option<Fault>,
+}
+
+/// Where the reader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Header {
+    /// Before the empty line.
+    Within,
+    /// The header ended so many octets into what was scanned last.
+    EndedAt(usize),
+    Behind,
 }
 
 impl Default for Reader {
@@ -56,7 +93,16 @@ impl Default for Reader {
 impl Reader {
     /// A reader that stands behind `DATA CRLF`, so at the start of a line.
     pub fn new() -> Reader {
-        Reader { line_start: true, line: 0, longest_line: 0, size: 0, eight_bit: false, fault: None }
+        Reader {
+            line_start: true,
+            line: 0,
+            longest_line: 0,
+            size: 0,
+            eight_bit: false,
+            eight_bit_body: false,
+            header: Header::Within,
+            fault: None,
+        }
     }
 
     /// Takes the next piece off the front of `input`; gives how many octets are done with, and the piece. What is not
@@ -78,7 +124,9 @@ impl Reader {
         }
         let body = &input[from..to];
         self.size += body.len() as u64;
-        self.eight_bit = self.eight_bit || !body.is_ascii();
+        if !self.eight_bit_body {
+            self.look_for_eight_bits(&input[..to], from);
+        }
         (to, Piece::Body(body))
     }
 
@@ -95,6 +143,11 @@ impl Reader {
     /// Whether there was an octet above 127.
     pub fn eight_bit(&self) -> bool {
         self.eight_bit
+    }
+
+    /// Whether there was one behind the header, that is behind the first empty line.
+    pub fn eight_bit_body(&self) -> bool {
+        self.eight_bit_body
     }
 
     /// The first fault, if there was one.
@@ -119,6 +172,9 @@ impl Reader {
             match (input[at], input.get(at + 1)) {
                 (b'\r', None) => return at,
                 (b'\r', Some(b'\n')) => {
+                    if self.line == 0 && self.header == Header::Within {
+                        self.header = Header::EndedAt(at + 2);
+                    }
                     self.longest_line = self.longest_line.max(self.line);
                     self.line = 0;
                     self.line_start = true;
@@ -135,6 +191,19 @@ impl Reader {
                 }
             }
         }
+    }
+
+    fn look_for_eight_bits(&mut self, scanned: &[u8], from: usize) {
+        let body_at = match self.header {
+            Header::Within => scanned.len(),
+            Header::EndedAt(at) => {
+                self.header = Header::Behind;
+                at
+            }
+            Header::Behind => from,
+        };
+        self.eight_bit_body = !scanned[body_at..].is_ascii();
+        self.eight_bit = self.eight_bit || self.eight_bit_body || !scanned[from..body_at].is_ascii();
     }
 
     fn walk(&mut self, octets: usize) {

@@ -5,6 +5,7 @@ mod input;
 
 use super::Door;
 use super::command::{self, Command, Context};
+pub use super::data::EndOfData;
 use super::data::{Piece, Reader};
 use super::reply::{Reply, say};
 use crate::mail::envelope::{Recipient, Sender};
@@ -26,17 +27,6 @@ pub struct Settings {
     pub recipients: usize,
     /// How long a client may take for a command.
     pub command_timeout: Duration,
-}
-
-/// Facts about a message whose final dot has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndOfData {
-    /// Octets that came out as `Step::Body`, dot-stuffing undone.
-    pub size: u64,
-    /// The longest line, without CRLF.
-    pub longest_line: usize,
-    /// Whether any octet was above 127.
-    pub eight_bit: bool,
 }
 
 /// What the driver has to do next.
@@ -222,11 +212,14 @@ impl Session {
                     return Next::Ask;
                 }
                 State::Closed => return Next::Close,
+                State::Command if self.input.first().is_some_and(|octet| !command::may_begin(octet)) => {
+                    self.foreign();
+                }
                 State::Command => match self.input.line() {
                     None => return Next::Read,
                     Some(Line::Text(line)) => self.command(&line),
                     Some(Line::TooLong) => self.reply(say::line_too_long(input::LINE), Kind::Error),
-                    Some(Line::Bare) => self.close(say::bare_line_end()),
+                    Some(Line::Bare) => self.refuse_and_close(say::bare_line_end()),
                 },
                 State::Body(_) => {
                     if let Some(next) = self.body() {
@@ -257,10 +250,11 @@ impl Session {
             Ok(Command::Quit) => self.close(say::bye()),
             Ok(Command::Noop) => self.reply(say::ok(), Kind::Fruitless),
             Ok(Command::Vrfy) => self.reply(say::vrfy(), Kind::Fruitless),
-            Ok(Command::Help) => self.reply(say::help(), Kind::Fruitless),
+            Ok(Command::Help(topic)) => self.reply(say::help(&topic), Kind::Fruitless),
             Ok(Command::Expn) => self.reply(say::expn(), Kind::Error),
             Ok(Command::Auth) => self.reply(say::auth(self.settings.door), Kind::Error),
             Ok(Command::NotOffered(verb)) => self.reply(say::not_offered(verb), Kind::Error),
+            Ok(Command::Foreign) => self.foreign(),
         }
     }
 
@@ -303,7 +297,7 @@ impl Session {
         // who does not listen; to read it as commands, or after a 354, is how letters are smuggled.
         if !self.input.rest().is_empty() {
             self.void();
-            self.close(say::early_data());
+            self.refuse_and_close(say::early_data());
             return;
         }
         match &self.transaction {
@@ -353,16 +347,12 @@ impl Session {
         self.state = State::Command;
         if let Some(fault) = reader.fault() {
             self.void();
-            self.close(say::bad_octets(&fault.to_string()));
+            self.refuse_and_close(say::bad_octets(&fault.to_string()));
         } else if reader.size() > self.settings.message_size {
             self.void();
             self.reply(say::too_large(self.settings.message_size), Kind::Fruitless);
         } else {
-            self.state = State::AskEnd(EndOfData {
-                size: reader.size(),
-                longest_line: reader.longest_line(),
-                eight_bit: reader.eight_bit(),
-            });
+            self.state = State::AskEnd(EndOfData::of(reader));
         }
     }
 
@@ -374,6 +364,19 @@ impl Session {
     fn reply(&mut self, reply: Reply, kind: Kind) {
         let reply = self.conduct.judge(reply, kind);
         if reply.code == 421 { self.close(reply) } else { reply.encode(&mut self.output) }
+    }
+
+    /// Another protocol. Not one line more of it is read: somebody may have had a browser write commands for us behind the
+    /// request that it began with.
+    fn foreign(&mut self) {
+        self.void();
+        self.close(say::foreign());
+    }
+
+    /// The answer to what came is final, so it is no 421; the end is told apart.
+    fn refuse_and_close(&mut self, reply: Reply) {
+        reply.encode(&mut self.output);
+        self.close(say::closing());
     }
 
     fn close(&mut self, reply: Reply) {

@@ -30,6 +30,8 @@ struct State {
 pub struct Taken {
     pub to: Vec<String>,
     pub text: String,
+    /// As it came behind 354, the last line with its dot included.
+    pub raw: Vec<u8>,
 }
 
 impl Sink {
@@ -120,7 +122,7 @@ fn converse(mut stream: TcpStream, shared: &Shared) -> Option<()> {
                     }
                 }
                 let text = String::from_utf8_lossy(&letter).into_owned();
-                let taken = Taken { to: std::mem::take(&mut to), text };
+                let taken = Taken { to: std::mem::take(&mut to), text, raw: letter };
                 shared.state.lock().unwrap().letters.push(taken);
                 shared.pass(".");
                 say("250 2.0.0 taken")?;

@@ -1,6 +1,7 @@
 //! The evidence as one sentence, for the log, the letter and the reader.
 
 use super::{Decision, Evidence, Ruling};
+use crate::mail::form::in_words;
 use crate::policy::dmarc::DmarcResult;
 use crate::policy::peer::ListAnswer;
 use crate::policy::signature::{SignatureEvidence, Verdict};
@@ -25,6 +26,7 @@ pub fn sentence(evidence: &Evidence, decision: &Decision) -> String {
     parts.extend(evidence.peer.helo_oddity.map(|oddity| format!("HELO is odd: {oddity}")));
     let told = evidence.peer.listings.iter().filter(|listing| listing.answer != ListAnswer::NotListed);
     parts.extend(told.map(ToString::to_string));
+    parts.extend(in_words(&evidence.form).map(|words| format!("its form is odd: {words}")));
     parts.join("; ")
 }
 
@@ -57,6 +59,7 @@ impl Evidence {
             lines.extend(one.steps.iter().map(|step| format!("DMARC: {step}")));
             lines.push(format!("DMARC: {} for {}: {}", one.result.word(), one.author, one.why));
         }
+        lines.extend(self.form.iter().map(|oddity| format!("form: {oddity}")));
         lines
     }
 }

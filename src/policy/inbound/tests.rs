@@ -48,6 +48,7 @@ pub(in crate::policy) fn letter(from: &[(&str, bool)], signatures: Vec<Signature
         authors: from.iter().map(|(name, ours)| Author { domain: domain(name), ours: *ours }).collect(),
         signatures,
         dmarc: Vec::new(),
+        form: Vec::new(),
     }
 }
 

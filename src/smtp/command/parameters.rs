@@ -16,6 +16,7 @@ pub(super) fn mail(text: &str, door: Door, sender: &mut Sender) -> Result<(), Re
             ("BODY", Some(value)) => sender.body = body(value)?,
             ("SMTPUTF8", None) => sender.smtputf8 = true,
             ("SMTPUTF8", Some(_)) => return Err(say::bad_parameter(name, "no value")),
+            ("SIZE" | "BODY", None) => return Err(say::bad_parameter(name, "a value")),
             ("RET", Some(value)) if door == Door::Submission => sender.ret = Some(ret(value)?),
             ("ENVID", Some(value)) if door == Door::Submission => {
                 let envid = xtext::decode(value).filter(|id| value.len() <= ENVID && !id.is_empty());
@@ -48,6 +49,9 @@ fn each(text: &str, mut take: impl FnMut(&str, Option<&str>) -> Result<(), Reply
             None => (parameter, None),
         };
         let name = name.to_ascii_uppercase();
+        if !is_keyword(&name) {
+            return Err(say::bad_parameter(&name, "NAME or NAME=value (RFC 5321 section 4.1.2)"));
+        }
         if seen.contains(&name) {
             return Err(say::parameter_twice(&name));
         }
@@ -55,6 +59,12 @@ fn each(text: &str, mut take: impl FnMut(&str, Option<&str>) -> Result<(), Reply
         seen.push(name);
     }
     Ok(())
+}
+
+/// `esmtp-keyword` of RFC 5321 section 4.1.2.
+fn is_keyword(name: &str) -> bool {
+    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    begins_well && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || octet == b'-')
 }
 
 /// What is larger than any number is too large, which is for the session to say.

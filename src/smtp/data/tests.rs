@@ -85,6 +85,24 @@ fn facts_are_gathered() {
     assert!(!read(b"a\r\n.\r\n", 1).0.eight_bit());
 }
 
+#[test]
+fn eight_bits_of_the_header_and_of_the_body_are_told_apart() {
+    for (stream, any, body) in [
+        (&b"S: \xe9\r\n\r\nascii\r\n.\r\n"[..], true, false),
+        (b"S: e\r\n\r\n\xe9\r\n.\r\n", true, true),
+        (b"S: \xe9\r\n\r\n\xe9\r\n.\r\n", true, true),
+        (b"\r\n..\xe9\r\n.\r\n", true, true),
+        (b"S: \xe9\r\n..\r\n\r\n\r\nx\r\n.\r\n", true, false),
+        (b"S: e\r\n\r\n\r\n.\r\n", false, false),
+    ] {
+        for cut in 1..=stream.len() {
+            let reader = read(stream, cut).0;
+            let told = (reader.eight_bit(), reader.eight_bit_body());
+            assert_eq!(told, (any, body), "{:?} cut at {cut}", String::from_utf8_lossy(stream));
+        }
+    }
+}
+
 fn stuff(message: &[u8], cut: usize) -> Result<Vec<u8>, NotCrlf> {
     let (mut stuffer, mut out) = (Stuffer::new(), Vec::new());
     for part in message.chunks(cut) {
@@ -139,10 +157,14 @@ proptest! {
         let stream = [stream, b"\r\n.\r\nleft".to_vec()].concat();
         let (reader, body, left) = read(&stream, cut);
         let (whole, whole_body, whole_left) = read(&stream, usize::MAX / 2);
-        prop_assert_eq!((body, left), (whole_body, whole_left));
+        prop_assert_eq!((&body, left), (&whole_body, whole_left));
         prop_assert_eq!(reader.fault(), whole.fault());
         prop_assert_eq!(reader.longest_line(), whole.longest_line());
         prop_assert_eq!((reader.size(), reader.eight_bit()), (whole.size(), whole.eight_bit()));
+        let header_end = whole_body.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+        let header_end = if whole_body.starts_with(b"\r\n") { Some(2) } else { header_end };
+        let behind = &whole_body[header_end.unwrap_or(whole_body.len())..];
+        prop_assert_eq!((reader.eight_bit_body(), whole.eight_bit_body()), (!behind.is_ascii(), !behind.is_ascii()));
     }
 
     #[test]

@@ -2,14 +2,16 @@
 
 use super::Reply;
 use crate::smtp::Door;
+use crate::smtp::command::Topic;
 
 pub(in crate::smtp) fn greeting(hostname: &str) -> Reply {
     Reply::plain(220, format!("{hostname} ESMTP pillarbox"))
 }
 
 pub(in crate::smtp) fn ehlo(hostname: &str, door: Door, message_size: u64) -> Reply {
+    // HELP stands here since RFC 5321 section 4.1.1.1 wants every command that section 4.5.1 does not require.
     let mut text =
-        format!("{hostname}\nPIPELINING\nSIZE {message_size}\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES");
+        format!("{hostname}\nPIPELINING\nSIZE {message_size}\n8BITMIME\nSMTPUTF8\nHELP\nENHANCEDSTATUSCODES");
     if door == Door::Submission {
         text.push_str("\nDSN");
     }
@@ -32,8 +34,60 @@ pub(in crate::smtp) fn vrfy() -> Reply {
     Reply::new(252, 1, 5, "Addresses are not verified here; send the letter and RCPT will tell")
 }
 
-pub(in crate::smtp) fn help() -> Reply {
-    Reply::new(214, 0, 0, "EHLO HELO MAIL RCPT DATA RSET NOOP QUIT VRFY HELP, as RFC 5321 has them")
+pub(in crate::smtp) fn vrfy_syntax() -> Reply {
+    Reply::new(501, 5, 4, "Want VRFY address")
+}
+
+/// A command, for HELP.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Explained {
+    /// In capitals.
+    pub verb: &'static str,
+    /// How it is written.
+    form: &'static str,
+    /// What it does.
+    does: &'static str,
+}
+
+const fn explained(verb: &'static str, form: &'static str, does: &'static str) -> Explained {
+    Explained { verb, form, does }
+}
+
+/// Every command that this server takes.
+pub static COMMANDS: [Explained; 10] = [
+    explained("EHLO", "EHLO host.example", "says who you are and lists the extensions"),
+    explained("HELO", "HELO host.example", "the same, without extensions"),
+    explained("MAIL", "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]", "begins a letter"),
+    explained("RCPT", "RCPT TO:<address>", "names a recipient; once for each"),
+    explained("DATA", "DATA", "the letter itself follows, after 354; a line with a single dot ends it"),
+    explained("RSET", "RSET", "forgets the letter that was begun"),
+    explained("NOOP", "NOOP", "does nothing"),
+    explained("VRFY", "VRFY address", "is never answered with yes or no; RCPT tells"),
+    explained("HELP", "HELP [command]", "this text"),
+    explained("QUIT", "QUIT", "ends the connection"),
+];
+
+impl Explained {
+    fn line(&self) -> String {
+        format!("{}: {}", self.form, self.does)
+    }
+}
+
+pub(in crate::smtp) fn help(topic: &Topic) -> Reply {
+    let text = match topic {
+        Topic::Command(explained) => explained.line(),
+        Topic::All => {
+            let lines: Vec<String> = COMMANDS.iter().map(Explained::line).collect();
+            format!(
+                "{}\nWhat this server does of RFC 5321 and its extensions: docs/standards.md of pillarbox",
+                lines.join("\n")
+            )
+        }
+        Topic::Unknown => {
+            return Reply::new(504, 5, 4, "There is no help on that; HELP alone lists the commands");
+        }
+    };
+    Reply::new(214, 0, 0, text)
 }
 
 pub(in crate::smtp) fn expn() -> Reply {
@@ -74,7 +128,17 @@ pub(in crate::smtp) fn bare_line_end() -> Reply {
 }
 
 pub(in crate::smtp) fn helo_argument() -> Reply {
-    Reply::new(501, 5, 4, "Say your name: EHLO host.example")
+    // RFC 2034 section 4: no reply to EHLO or HELO has an enhanced code.
+    Reply::plain(501, "Say your name: EHLO host.example")
+}
+
+pub(in crate::smtp) fn foreign() -> Reply {
+    Reply::new(421, 7, 0, "This is a mail server and speaks SMTP only; closing")
+}
+
+/// What follows a refusal that is also the end: RFC 5321 section 3.8 has no close without a 421.
+pub(in crate::smtp) fn closing() -> Reply {
+    Reply::new(421, 7, 0, "Closing, as was said")
 }
 
 pub(in crate::smtp) fn no_argument(verb: &str) -> Reply {
@@ -97,8 +161,15 @@ pub(in crate::smtp) fn bad_recipient(why: &str) -> Reply {
     Reply::new(501, 1, 3, format!("The recipient is no address: {why}"))
 }
 
-pub(in crate::smtp) fn utf8_unasked() -> Reply {
-    Reply::new(553, 6, 7, "An address that is not ASCII needs the SMTPUTF8 parameter of MAIL")
+const UTF8_UNASKED: &str = "An address that is not ASCII needs the SMTPUTF8 parameter of MAIL";
+
+/// RFC 6531 section 3.5 has 550 for a sender and 553 for a recipient.
+pub(in crate::smtp) fn utf8_sender_unasked() -> Reply {
+    Reply::new(550, 6, 7, UTF8_UNASKED)
+}
+
+pub(in crate::smtp) fn utf8_recipient_unasked() -> Reply {
+    Reply::new(553, 6, 7, UTF8_UNASKED)
 }
 
 pub(in crate::smtp) fn bad_parameter(name: &str, want: &str) -> Reply {

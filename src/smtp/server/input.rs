@@ -48,6 +48,11 @@ impl Input {
         self.octets.get(range).unwrap_or_default()
     }
 
+    /// The first octet of the next line, as soon as it is here.
+    pub(super) fn first(&self) -> Option<u8> {
+        self.rest().first().copied().filter(|_| self.passing.is_none())
+    }
+
     /// The next whole line, if there is one. The same octets give the same lines however they were fed.
     pub(super) fn line(&mut self) -> Option<Line> {
         match memchr::memchr(b'\n', self.rest()) {

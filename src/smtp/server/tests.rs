@@ -1,5 +1,7 @@
 //! Dialogues (tests/dialogues), and that it does not matter how the octets are cut.
 
+mod foreign;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -163,6 +165,7 @@ fn dialogue(name: &str, text: &str, cut: usize) {
                     let end = end.unwrap_or_else(|| panic!("{place}: nothing said"));
                     let said: Vec<u8> = driver.said.drain(..end + 2).collect();
                     let said = String::from_utf8(said).unwrap();
+                    well_formed(&said).unwrap_or_else(|fault| panic!("{place}: {said:?} {fault}"));
                     assert!(said.starts_with(text), "{place}: {said:?}, wanted {text:?}");
                 }
                 "body" => assert_eq!(driver.body.take(), Some(unescape(text)), "{place}"),
@@ -177,6 +180,29 @@ fn dialogue(name: &str, text: &str, cut: usize) {
     assert_eq!(String::from_utf8_lossy(&driver.said), "", "{name}: unexpected at the end");
     assert!(!driver.reset, "{name}: unexpected reset");
     assert_eq!(driver.closed, text.contains("\nclosed"), "{name}: closed or not");
+}
+
+/// RFC 5321 sections 4.2 and 4.5.3.1.5, RFC 2034 section 4: three digits of the right classes, at most 512 octets, an
+/// enhanced code of the same class unless it is the greeting, 354, or an answer to EHLO or HELO.
+fn well_formed(line: &str) -> Result<(), &'static str> {
+    let (code, text) = line.trim_end().split_at_checked(3).ok_or("has no code")?;
+    if line.len() > 512 || !line.is_ascii() {
+        return Err("is too long, or not ASCII");
+    }
+    let (class, text) = (code.chars().next().unwrap(), text.strip_prefix([' ', '-']).ok_or("has no text")?);
+    if code.parse::<u16>().is_err() || !('2'..='5').contains(&class) {
+        return Err("has no code of RFC 5321");
+    }
+    let without = code == "220"
+        || code == "354"
+        || (code == "250" && !text.starts_with("2."))
+        || text.starts_with("Say ");
+    let enhanced = text.split(' ').next().unwrap_or_default();
+    let numbers: Vec<&str> = enhanced.split('.').collect();
+    let right = numbers.len() == 3 && numbers.iter().all(|number| number.parse::<u16>().is_ok());
+    (without || (right && enhanced.starts_with(class)))
+        .then_some(())
+        .ok_or("has no enhanced code of its class")
 }
 
 #[test]
@@ -196,7 +222,7 @@ fn dialogues() {
             count += 1;
         }
     }
-    assert!(count >= 20, "only {count} dialogues found");
+    assert!(count >= 35, "only {count} dialogues found");
 }
 
 #[test]
