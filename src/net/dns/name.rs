@@ -6,7 +6,6 @@ use hickory_resolver::proto::rr::Name;
 /// Reads a name: `\` and three decimal digits are an octet, `\` and another character is that character. None for what DNS
 /// cannot carry.
 pub(super) fn read(text: &str) -> Option<Name> {
-    let text = text.strip_suffix('.').unwrap_or(text);
     let mut labels = vec![Vec::new()];
     let mut octets = text.bytes();
     while let Some(octet) = octets.next() {
@@ -25,6 +24,10 @@ pub(super) fn read(text: &str) -> Option<Name> {
             octet => octet,
         };
         labels.last_mut()?.push(literal);
+    }
+    // The final dot, which must not be an escaped one.
+    if labels.len() > 1 && labels.last().is_some_and(Vec::is_empty) {
+        labels.pop();
     }
     if labels.iter().any(Vec::is_empty) {
         return None;
@@ -65,6 +68,7 @@ mod tests {
         };
         assert_eq!(octets("foo:bar/baz.example.com."), [&b"foo:bar/baz"[..], b"example", b"com"]);
         assert_eq!(octets("a\\.b.c%d\\032\\\\e"), [&b"a.b"[..], b"c%d \\e"]);
+        assert_eq!(octets("a.b\\."), [&b"a"[..], b"b."]);
         for wrong in ["", ".", "a..b", "a\\", "a\\25", "a\\999", &"x".repeat(64), &"x.".repeat(130)] {
             assert!(read(wrong).is_none(), "{wrong}");
         }
