@@ -6,7 +6,6 @@ use hickory_resolver::proto::rr::Name;
 /// Reads a name: `\` and three decimal digits are an octet, `\` and another character is that character. None for what DNS
 /// cannot carry.
 pub(super) fn read(text: &str) -> Option<Name> {
-    let text = text.strip_suffix('.').unwrap_or(text);
     let mut labels = vec![Vec::new()];
     let mut octets = text.bytes();
     while let Some(octet) = octets.next() {
@@ -25,6 +24,10 @@ pub(super) fn read(text: &str) -> Option<Name> {
             octet => octet,
         };
         labels.last_mut()?.push(literal);
+    }
+    // The final dot; one that belongs to a label is written with a backslash.
+    if labels.len() > 1 && labels.last().is_some_and(Vec::is_empty) {
+        labels.pop();
     }
     if labels.iter().any(Vec::is_empty) {
         return None;
