@@ -1,15 +1,17 @@
 //! The evaluation of records (RFC 7208 sections 4 to 6), with its limits, and an account of what was tried.
 
-use super::macros::{DomainSpec, MacroString, Place, Values, fits_dns};
+use super::macros::{DomainSpec, Values, fits_dns};
 use super::record::{Directive, Mechanism, Prefixes, Record, TERMS_MAX, is_spf, within};
 use super::{Names, Question, printable};
 use crate::net::dns::DnsError;
 use crate::policy::spf::SpfResult;
 use client::Client;
+use explanation::Explanation;
 use std::net::IpAddr;
 use std::pin::Pin;
 
 mod client;
+mod explanation;
 
 /// How many hosts of an `mx`, or names of the client, have their addresses asked for (section 4.6.4).
 pub(super) const HOSTS_MAX: usize = 10;
@@ -39,18 +41,12 @@ pub(super) struct Outcome {
     pub explanation: Option<Explanation>,
 }
 
-/// A domain-spec of `exp=`, and the domain whose record it is of.
-pub(super) struct Explanation {
-    spec: DomainSpec,
-    domain: String,
-}
-
 /// What one record says.
 struct Said {
     result: SpfResult,
     /// What decided: a term and its record.
     what: String,
-    /// How we got to that record: `, included by example.org`.
+    /// What is to be added, and how we got to that record: `, included by example.org`.
     way: String,
     explanation: Option<Explanation>,
 }
@@ -150,15 +146,17 @@ impl<'a, N: Names> Evaluation<'a, N> {
             if directive.mechanism.asks_dns() {
                 self.count_term(&directive.text, &shown)?;
             }
-            let Some((what, way)) = self.matches(directive, &domain).await? else { continue };
-            let elsewhere = directive.mechanism == Mechanism::All && place > 0;
-            let what = if elsewhere { format!("{what}, where nothing else matched,") } else { what };
+            let Some((what, mut way)) = self.matches(directive, &domain).await? else { continue };
+            if directive.mechanism == Mechanism::All && place > 0 {
+                way.push_str(", where nothing else matched");
+            }
             let explanation = explanation.filter(|_| directive.result == SpfResult::Fail);
             return Ok(Said { result: directive.result, what, way, explanation });
         }
         let Some(spec) = record.redirect.filter(|spec| !self.is_beyond_dns(spec)) else {
-            let what = format!("the record of {shown}, where nothing matched,");
-            return Ok(Said { result: SpfResult::Neutral, what, way: String::new(), explanation: None });
+            let what = format!("the record of {shown}");
+            let way = ", where nothing matched".into();
+            return Ok(Said { result: SpfResult::Neutral, what, way, explanation: None });
         };
         self.count_term("redirect", &shown)?;
         let Some(target) = self.target(Some(&spec), &domain).await? else {
@@ -250,7 +248,7 @@ impl<'a, N: Names> Evaluation<'a, N> {
         })
     }
 
-    /// Section 5.4; without MX records there is nothing to match.
+    /// Section 5.4; without MX records there is nothing to match. To need an eleventh host is an error (section 4.6.4).
     async fn mx(
         &mut self,
         directive: &Directive,
@@ -262,16 +260,16 @@ impl<'a, N: Names> Evaluation<'a, N> {
         let fault = |error| temporary(format!("{text} of {shown}"), &error);
         let hosts = self.names.exchanges(&presented(target)).await.map_err(fault)?;
         self.count_void(hosts.is_empty(), text, shown)?;
-        if hosts.len() > HOSTS_MAX {
-            return Err(permanent(format!(
-                "{text} in the record of {shown} has more than {HOSTS_MAX} hosts"
-            )));
-        }
-        for host in hosts.iter().filter(|host| !host.is_empty()) {
+        for host in hosts.iter().take(HOSTS_MAX).filter(|host| !host.is_empty()) {
             let found = self.addresses(host).await.map_err(fault)?;
             if found.iter().any(|found| near(self.ip, *found, prefixes)) {
                 return Ok(true);
             }
+        }
+        if hosts.len() > HOSTS_MAX {
+            return Err(permanent(format!(
+                "{text} in the record of {shown} has more than {HOSTS_MAX} hosts"
+            )));
         }
         Ok(false)
     }
@@ -284,18 +282,22 @@ impl<'a, N: Names> Evaluation<'a, N> {
     /// The name that a term means, where there can be one; without a domain-spec it is the record's own.
     async fn target(&mut self, spec: Option<&DomainSpec>, domain: &str) -> Result<Option<String>, Stop> {
         let Some(spec) = spec else { return Ok(Some(domain.to_owned())) };
-        let validated = if spec.wants_validated() {
-            // The question for the client's names counts like a term (section 4.6.4), when it is asked.
-            if !self.client.is_known() {
-                self.count_term("%{p}", &printable(domain))?;
-            }
-            self.client.learn(self.names, self.ip).await;
-            self.client.best_name(self.names, self.ip, &presented(domain)).await
-        } else {
-            String::new()
-        };
+        // The question for the client's names counts like a term (section 4.6.4), when it is asked.
+        if spec.wants_validated() && !self.client.is_known() {
+            self.count_term("%{p}", &printable(domain))?;
+        }
+        let validated = self.validated(spec.wants_validated(), domain).await;
         let name = spec.expand(&self.values(domain, &validated));
         Ok(Some(name).filter(|name| fits_dns(name)))
+    }
+
+    /// What `%{p}` stands for, where it is wanted.
+    async fn validated(&mut self, wanted: bool, domain: &str) -> String {
+        if !wanted {
+            return String::new();
+        }
+        self.client.learn(self.names, self.ip).await;
+        self.client.best_name(self.names, self.ip, &presented(domain)).await
     }
 
     /// Terms with a local part beyond ASCII in them match nothing (RFC 8616 section 4).
@@ -316,28 +318,6 @@ impl<'a, N: Names> Evaluation<'a, N> {
         }
     }
 
-    /// What the domain says to a fail (section 6.2). Whatever is wrong with it, there is none; its questions count as nothing.
-    pub async fn explain(&mut self, from: Option<Explanation>) -> Option<String> {
-        let Explanation { spec, domain } = from?;
-        let best = async |this: &mut Self| {
-            this.client.learn(this.names, this.ip).await;
-            this.client.best_name(this.names, this.ip, &presented(&domain)).await
-        };
-        let validated = if spec.wants_validated() { best(self).await } else { String::new() };
-        let name = spec.expand(&self.values(&domain, &validated));
-        if !fits_dns(&name) {
-            return None;
-        }
-        let texts = self.names.txt(&presented(&name)).await.ok()?;
-        let [text] = texts.as_slice() else { return None };
-        let text = std::str::from_utf8(text).ok()?;
-        let words = MacroString::parse(text, Place::Explanation).ok()?;
-        let validated = if words.wants_validated() { best(self).await } else { validated };
-        let words = words.expand(&self.values(&domain, &validated));
-        self.step(format!("{}: explained by {}", printable(&domain), printable(&name)));
-        Some(printable(&words)).filter(|words| !words.trim().is_empty())
-    }
-
     fn count_term(&mut self, text: &str, shown: &str) -> Result<(), Stop> {
         self.terms += 1;
         if self.terms <= TERMS_MAX {
@@ -349,8 +329,12 @@ impl<'a, N: Names> Evaluation<'a, N> {
     }
 
     fn count_void(&mut self, void: bool, text: &str, shown: &str) -> Result<(), Stop> {
-        self.voids += usize::from(void);
-        if !void || self.voids <= VOIDS_MAX {
+        if !void {
+            return Ok(());
+        }
+        self.voids += 1;
+        self.step(format!("{shown}: {text} finds nothing in DNS"));
+        if self.voids <= VOIDS_MAX {
             return Ok(());
         }
         Err(permanent(format!(

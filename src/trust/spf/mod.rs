@@ -22,6 +22,8 @@ pub const QUESTIONS_MAX: usize =
 
 /// The longest line of what is reported, in characters.
 const LINE_MAX: usize = 200;
+/// The longest reason: where includes are nested, it has several lines' worth of names.
+const WHY_MAX: usize = 600;
 
 /// Where answers come from: DNS, or a table in tests. An empty answer says that there is nothing; an error is a temporary
 /// fault. Names are in presentation format (RFC 1035 section 5.1) without the final dot; aliases are followed.
@@ -154,7 +156,7 @@ pub async fn check_name(
     let mut evaluation = Evaluation::new(names, question, local, domain);
     let outcome = evaluation.run().await;
     evidence.result = outcome.result;
-    evidence.why = outcome.why;
+    evidence.why = one_line(&outcome.why, WHY_MAX);
     evidence.explanation = evaluation.explain(outcome.explanation).await;
     evidence.steps = evaluation.into_steps();
     evidence
@@ -171,11 +173,15 @@ fn is_domain(name: &str) -> bool {
 
 /// Text from outside in one line of visible ASCII, cut short.
 fn printable(text: &str) -> String {
+    one_line(text, LINE_MAX)
+}
+
+fn one_line(text: &str, most: usize) -> String {
     let shown = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-    if text.chars().nth(LINE_MAX).is_none() {
+    if text.chars().nth(most).is_none() {
         return text.chars().map(shown).collect();
     }
-    text.chars().take(LINE_MAX - 3).map(shown).chain("...".chars()).collect()
+    text.chars().take(most - 3).map(shown).chain("...".chars()).collect()
 }
 
 #[cfg(test)]
