@@ -5,15 +5,23 @@ use crate::trust::forge::{self, Table, key, wait};
 use crate::trust::keys::Algorithm;
 use crate::trust::sign;
 
+mod guards;
+mod key_records;
+mod vectors;
+
 const NOW: i64 = 1_795_341_600;
 const LETTER: &str = "From: me@example.net\r\nTo: me@example.org\r\nSubject: hello\r\n\r\nHello.\r\n";
 
 fn gather(message: &[u8], keys: &Table) -> Evidence {
+    gather_at(NOW, message, keys)
+}
+
+fn gather_at(now: i64, message: &[u8], keys: &Table) -> Evidence {
     let end = message.windows(4).position(|four| four == b"\r\n\r\n").map_or(message.len(), |at| at + 4);
     let (header, body) = message.split_at(end);
     let mut gathering = Gathering::begin(header, |domain| Ok(domain.as_str() == "example.org")).unwrap();
     body.chunks(3).for_each(|slice| gathering.body(slice));
-    wait(gathering.finish(keys, BrokenDkim::Reject, Vec::new(), NOW))
+    wait(gathering.finish(keys, BrokenDkim::Reject, Vec::new(), now))
 }
 
 fn code(message: &[u8], keys: &Table) -> u16 {
