@@ -32,6 +32,8 @@ pub struct PublicKey {
 
 /// The smallest RSA key that verifies anything (RFC 8301 section 3.2).
 const RSA_BITS_MIN: usize = 1024;
+/// The largest one that the cryptography takes: a key that nothing can match shall not make a signature a broken one.
+const RSA_BITS_MAX: usize = 8192;
 
 impl PublicKey {
     /// Picks the key from the TXT records at its name. Texts that are no key records (SPF under a wildcard) are passed over;
@@ -105,11 +107,11 @@ fn check_type(k: &str, octets: &[u8], algorithm: &SignatureAlgorithm) -> Result<
         ("rsa", SignatureAlgorithm::RsaSha256) => {
             let key =
                 rsa::PublicKey::from_der(octets).map_err(|_| unusable("its record's p= is no RSA key"))?;
-            let bits = key.modulus_len() * 8;
-            if bits < RSA_BITS_MIN {
-                return Err(unusable(format!("it has only {bits} bits")));
+            match bits(&key) {
+                bits if bits < RSA_BITS_MIN => Err(unusable(format!("it has only {bits} bits"))),
+                bits if bits > RSA_BITS_MAX => Err(unusable(format!("it has {bits} bits, too many"))),
+                bits => Ok(Some(bits)),
             }
-            Ok(Some(bits))
         }
         ("ed25519", SignatureAlgorithm::Ed25519Sha256) if octets.len() == 32 => Ok(None),
         ("ed25519", SignatureAlgorithm::Ed25519Sha256) => {
@@ -117,6 +119,13 @@ fn check_type(k: &str, octets: &[u8], algorithm: &SignatureAlgorithm) -> Result<
         }
         (k, a) => Err(unusable(format!("it is of type {:?}, the signature is {}", excerpt(k), a.name()))),
     }
+}
+
+/// To the bit: one of 1020 bits fills as many octets as one of 1024.
+fn bits(key: &rsa::PublicKey) -> usize {
+    let modulus = key.modulus().big_endian_without_leading_zero();
+    let unused = modulus.first().map_or(0, |octet| octet.leading_zeros());
+    modulus.len() * 8 - unused as usize
 }
 
 fn identity_is_exact(signature: &Signature) -> bool {

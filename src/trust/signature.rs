@@ -15,7 +15,7 @@ pub struct Signature {
     pub domain: Domain,
     /// `s=`, as written.
     pub selector: String,
-    /// `i=` as it stands.
+    /// `i=`, decoded.
     pub identity: Option<String>,
     /// `a=`.
     pub algorithm: SignatureAlgorithm,
@@ -71,8 +71,7 @@ impl Signature {
         let (header_canon, body_canon) = canons(tags.get("c").unwrap_or("simple/simple"))?;
         let b = *tags.tag("b").ok_or("it has no b=")?;
         let domain = domain(tags.need("d")?)?;
-        let identity = tags.get("i").map(str::to_owned);
-        check_identity(identity.as_deref(), &domain)?;
+        let identity = tags.get("i").map(|i| identity(i, &domain)).transpose()?;
         check_query(tags.get("q"))?;
         Ok(Signature {
             selector: selector(tags.need("s")?)?,
@@ -183,13 +182,35 @@ fn names(h: &str) -> Result<Vec<String>, String> {
 }
 
 /// Section 3.5: the domain of `i=` is that of `d=` or below it.
-fn check_identity(identity: Option<&str>, domain: &Domain) -> Result<(), String> {
-    let Some(identity) = identity else { return Ok(()) };
-    let host = identity.rsplit_once('@').map(|(_, host)| host.to_ascii_lowercase());
+fn identity(i: &str, domain: &Domain) -> Result<String, String> {
+    let identity =
+        decoded(i).ok_or_else(|| format!("its i= is not encoded as it should be: {:?}", excerpt(i)))?;
+    let a_labels = |host: &str| match host.is_ascii() {
+        true => Some(host.to_ascii_lowercase()),
+        false => Domain::parse(host).ok().map(String::from),
+    };
+    let host = identity.rsplit_once('@').and_then(|(_, host)| a_labels(host));
     let below = host.is_some_and(|host| {
         host == domain.as_str() || host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.ends_with('.'))
     });
-    if below { Ok(()) } else { Err(format!("its i= is not in d=: {:?}", excerpt(identity))) }
+    if below { Ok(identity) } else { Err(format!("its i= is not in d=: {:?}", excerpt(&identity))) }
+}
+
+/// DKIM-Quoted-Printable (section 2.11): white space means nothing, `=` and two hex digits are an octet.
+fn decoded(text: &str) -> Option<String> {
+    let mut octets = Vec::new();
+    let mut rest = text.bytes().filter(|octet| !matches!(octet, b' ' | b'\t' | b'\r' | b'\n'));
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'=' => {
+                let digits = [rest.next()?, rest.next()?];
+                let digits = std::str::from_utf8(&digits).ok().filter(|text| !text.contains('+'))?;
+                u8::from_str_radix(digits, 16).ok()?
+            }
+            octet => octet,
+        });
+    }
+    String::from_utf8(octets).ok()
 }
 
 fn check_query(q: Option<&str>) -> Result<(), String> {

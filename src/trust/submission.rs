@@ -203,9 +203,9 @@ impl Gathering {
         if let Some(domain) = identity.strip_prefix('@') {
             return Ok(labels(domain));
         }
-        match decode_identity(identity).and_then(|text| Address::parse(&text).ok()) {
-            Some(address) => Ok(owners.owner(&address)? == Some(self.evidence.owner)),
-            None => Ok(false),
+        match Address::parse(identity) {
+            Ok(address) => Ok(owners.owner(&address)? == Some(self.evidence.owner)),
+            Err(_) => Ok(false),
         }
     }
 }
@@ -295,22 +295,6 @@ fn date(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok()?;
     let timestamp = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()?;
     Some(timestamp.as_second())
-}
-
-/// The quoted-printable of RFC 6376 section 2.11.
-fn decode_identity(text: &str) -> Option<String> {
-    let mut octets = Vec::new();
-    let mut rest = text.bytes().filter(|octet| !matches!(octet, b' ' | b'\t' | b'\r' | b'\n'));
-    while let Some(octet) = rest.next() {
-        octets.push(match octet {
-            b'=' => {
-                let digits = [rest.next()?, rest.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            octet => octet,
-        });
-    }
-    String::from_utf8(octets).ok()
 }
 
 /// What makes a repeat the same letter: the bytes that are queued, for whom and by whom. Each part with its length in front,

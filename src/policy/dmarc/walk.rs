@@ -129,8 +129,8 @@ impl Walk {
         if ours == theirs { Relation::Same(ours.to_owned()) } else { Relation::Apart }
     }
 
-    /// Section 4.10.2: from the longest name to the shortest, `psd=n` is the one, `psd=y` (but not of the domain itself) is one
-    /// label above it; otherwise it is the shortest name with a record, and the domain itself where there is no record at all.
+    /// Section 4.10.2: from the longest name to the shortest, `psd=n` is the one, `psd=y` is one label above it (of the domain
+    /// itself it says nothing); otherwise it is the shortest name with a record, and the domain itself where there is no record at all.
     fn organizational(&self, hidden: &dyn Fn(&str) -> Option<Psd>) -> &str {
         let start = self.start();
         let mut highest = start;
@@ -141,7 +141,6 @@ impl Walk {
                 Seen::Nothing | Seen::Several(_) => None,
             };
             match psd {
-                Some(Psd::Yes) if name == start => return start,
                 Some(Psd::Yes) => return one_label_below(name, start),
                 Some(Psd::No) => return name,
                 Some(Psd::Unsaid) => highest = name,
@@ -182,7 +181,7 @@ fn labels(name: &str) -> usize {
     name.split('.').count()
 }
 
-/// The part of `start` that has one label more than `above`.
+/// The part of `start` that has one label more than `above`; `start` where it is that name itself.
 fn one_label_below<'a>(above: &str, start: &'a str) -> &'a str {
     let rest = start.strip_suffix(above).and_then(|rest| rest.strip_suffix('.')).unwrap_or_default();
     rest.rfind('.').and_then(|dot| start.get(dot + 1..)).unwrap_or(start)

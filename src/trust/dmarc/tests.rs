@@ -73,6 +73,9 @@ fn existence_is_asked_for_only_where_np_differs() {
     let evidence = judge(&["www.example.com"], &[], &differs);
     assert_eq!((&evidence[0].result, evidence[0].policy), (&DmarcResult::Fail, DmarcPolicy::Reject));
     assert!(asked(&differs).contains(&"www.example.com".to_owned()));
+    let own = table("v=DMARC1; p=none; np=reject");
+    assert_eq!(judge(&["example.com"], &[], &own)[0].policy, DmarcPolicy::None);
+    assert_eq!(asked(&own).len(), 2);
     let there = table("v=DMARC1; p=none; np=reject").set("www.example.com", Some(&[]));
     assert_eq!(judge(&["www.example.com"], &[], &there)[0].policy, DmarcPolicy::None);
     let down = table("v=DMARC1; p=none; np=reject").set("www.example.com", None);

@@ -1,18 +1,53 @@
 use super::*;
+use crate::config::BrokenDkim;
+use crate::policy::inbound::{Evidence, Rules, decide};
+use crate::policy::peer::{PeerEvidence, PeerName};
 use crate::policy::signature::Verdict;
+use crate::policy::spf::{SpfEvidence, SpfIdentity, SpfResult};
 use crate::trust::forge::{self, Table, key, wait};
 use crate::trust::keys::Algorithm;
 use crate::trust::sign;
+
+mod guards;
+mod key_records;
+mod vectors;
 
 const NOW: i64 = 1_795_341_600;
 const LETTER: &str = "From: me@example.net\r\nTo: me@example.org\r\nSubject: hello\r\n\r\nHello.\r\n";
 
 fn gather(message: &[u8], keys: &Table) -> Letter {
+    gather_at(NOW, message, keys)
+}
+
+fn gather_at(now: i64, message: &[u8], keys: &Table) -> Letter {
     let end = message.windows(4).position(|four| four == b"\r\n\r\n").map_or(message.len(), |at| at + 4);
     let (header, body) = message.split_at(end);
     let mut gathering = Gathering::begin(header, |domain| Ok(domain.as_str() == "example.org")).unwrap();
     body.chunks(3).for_each(|slice| gathering.body(slice));
-    wait(gathering.finish(keys, NOW))
+    wait(gathering.finish(keys, now))
+}
+
+/// The reply where nothing but the letter counts.
+fn code(message: &[u8], keys: &Table) -> u16 {
+    let Letter { authors, signatures } = gather(message, keys);
+    let rules = Rules { broken_dkim: BrokenDkim::Reject, trusted_forwarders: Vec::new() };
+    let peer = PeerEvidence {
+        ip: "192.0.2.1".parse().unwrap(),
+        helo: String::new(),
+        helo_oddity: None,
+        name: PeerName::Missing,
+        listings: Vec::new(),
+    };
+    let spf = SpfEvidence {
+        result: SpfResult::None,
+        identity: SpfIdentity::MailFrom,
+        domain: String::new(),
+        why: String::new(),
+        steps: Vec::new(),
+        explanation: None,
+    };
+    let evidence = Evidence { authors, signatures, ..Evidence::of_envelope(rules, peer, spf) };
+    decide(&evidence).ruling.refusal().map_or(250, |reply| reply.code)
 }
 
 fn ours(from: &str) -> bool {
