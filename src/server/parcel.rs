@@ -201,7 +201,7 @@ impl About {
             mailbox: mailbox.id,
             recipients: recipients.iter().map(|known| known.recipient.address.clone()).collect(),
             channel,
-            hostname: house.config.hostname.clone(),
+            hostname: house.name.to_string(),
             accept: house.config.submission.accept.clone(),
         };
         Some(About::Submission(Box::new(session), named))
