@@ -36,6 +36,19 @@ pub enum Piece<'a> {
     More,
 }
 
+/// Facts about a message whose final dot has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndOfData {
+    /// Octets, dot-stuffing undone.
+    pub size: u64,
+    /// The longest line, without CRLF.
+    pub longest_line: usize,
+    /// Whether any octet was above 127.
+    pub eight_bit: bool,
+    /// Whether one behind the header was, that is behind the first empty line.
+    pub eight_bit_body: bool,
+}
+
 /// Reads a dot-stuffed message up to `CRLF . CRLF`, and to nothing that only resembles it.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -110,19 +123,14 @@ impl Reader {
         self.size
     }
 
-    /// The longest line so far, without CRLF.
-    pub fn longest_line(&self) -> usize {
-        self.longest_line.max(self.line)
-    }
-
-    /// Whether there was an octet above 127.
-    pub fn eight_bit(&self) -> bool {
-        self.eight_bit
-    }
-
-    /// Whether there was one behind the header, that is behind the first empty line.
-    pub fn eight_bit_body(&self) -> bool {
-        self.eight_bit_body
+    /// What is known so far.
+    pub fn facts(&self) -> EndOfData {
+        EndOfData {
+            size: self.size,
+            longest_line: self.longest_line.max(self.line),
+            eight_bit: self.eight_bit,
+            eight_bit_body: self.eight_bit_body,
+        }
     }
 
     /// The first fault, if there was one.

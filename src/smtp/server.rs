@@ -5,6 +5,7 @@ mod input;
 
 use super::Door;
 use super::command::{self, Command, Context};
+pub use super::data::EndOfData;
 use super::data::{Piece, Reader};
 use super::reply::{Reply, say};
 use crate::mail::envelope::{Recipient, Sender};
@@ -26,19 +27,6 @@ pub struct Settings {
     pub recipients: usize,
     /// How long a client may take for a command.
     pub command_timeout: Duration,
-}
-
-/// Facts about a message whose final dot has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndOfData {
-    /// Octets that came out as `Step::Body`, dot-stuffing undone.
-    pub size: u64,
-    /// The longest line, without CRLF.
-    pub longest_line: usize,
-    /// Whether any octet was above 127.
-    pub eight_bit: bool,
-    /// Whether one behind the header was.
-    pub eight_bit_body: bool,
 }
 
 /// What the driver has to do next.
@@ -224,13 +212,11 @@ impl Session {
                     return Next::Ask;
                 }
                 State::Closed => return Next::Close,
-                State::Command if self.input.first().is_some_and(|octet| !command::may_begin(octet)) => {
-                    self.foreign();
-                }
                 State::Command => match self.input.line() {
                     None => return Next::Read,
                     Some(Line::Text(line)) => self.command(&line),
                     Some(Line::TooLong) => self.reply(say::line_too_long(input::LINE), Kind::Error),
+                    Some(Line::Foreign) => self.foreign(),
                     Some(Line::Bare) => self.refuse_and_close(say::bare_line_end()),
                 },
                 State::Body(_) => {
@@ -364,12 +350,7 @@ impl Session {
             self.void();
             self.reply(say::too_large(self.settings.message_size), Kind::Fruitless);
         } else {
-            self.state = State::AskEnd(EndOfData {
-                size: reader.size(),
-                longest_line: reader.longest_line(),
-                eight_bit: reader.eight_bit(),
-                eight_bit_body: reader.eight_bit_body(),
-            });
+            self.state = State::AskEnd(reader.facts());
         }
     }
 
