@@ -232,7 +232,7 @@ fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
     if bytes.starts_with(b"\r\n") {
         return Some(2);
     }
-    let found = bytes.get(from..)?.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let found = memchr::memmem::find(bytes.get(from..)?, b"\r\n\r\n")?;
     Some(from + found + 4)
 }
 
