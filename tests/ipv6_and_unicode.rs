@@ -60,3 +60,14 @@ fn a_utf8_address_is_a_directory_of_that_name_in_any_normal_form() {
         assert!(letter.contains("with UTF8SMTP"), "{letter}");
     }
 }
+
+#[test]
+fn a_server_whose_name_is_beyond_ascii_gives_it_as_dns_has_it() {
+    let dns = Dns::start(ZONE);
+    let server = Plan::new("mx.b\u{fc}cher.example", &["me@here.example"]).start(&dns);
+    for door in [server.mx(), server.submission()] {
+        let mut wire = Wire::connect(door);
+        wire.expect("220 mx.xn--bcher-kva.example ESMTP");
+        wire.ask("EHLO mx.there.example", "250 mx.xn--bcher-kva.example");
+    }
+}

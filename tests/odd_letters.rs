@@ -100,6 +100,32 @@ fn what_is_stored_is_what_came() {
 }
 
 #[test]
+fn a_letter_whose_connection_is_lost_is_none() {
+    let (server, _dns) = server();
+    let sockets = || {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap();
+        let links = links.filter_map(|link| std::fs::read_link(link.unwrap().path()).ok());
+        links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+    };
+    let at_rest = sockets();
+    for begun in ["", FROM, "Subject: x\r\n\r\nbody\r\n", "\r\nx\r\n.", "\r\nx\r\n.\r"] {
+        let (mut wire, _) = Wire::greeted(server.mx());
+        wire.ask(&format!("MAIL FROM:<{FRIEND}>"), "250");
+        wire.ask(&format!("RCPT TO:<{ME}>"), "250");
+        wire.ask("DATA", "354");
+        wire.raw(begun.as_bytes());
+    }
+    // And one that has been answered is not undone.
+    let (mut wire, _) = Wire::greeted(server.mx());
+    let reply = wire.transact(FRIEND, &[ME], b"\r\nwhole\r\n");
+    assert!(reply.starts_with("250 2."), "{reply}");
+    wire.ask(&format!("MAIL FROM:<{FRIEND}>"), "250");
+    drop(wire);
+    eventually("all connections gone", || (sockets() <= at_rest).then_some(()));
+    assert_stored(&server, "here.example/me", b"\r\nwhole\r\n");
+}
+
+#[test]
 fn so_it_is_by_way_of_the_queue() {
     let (server, _dns) = server();
     for letter in odd_letters() {

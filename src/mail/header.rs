@@ -131,7 +131,7 @@ pub fn split_strict(message: &[u8]) -> Result<Header<'_>, FormError> {
 /// The first line of `rest` without its CRLF.
 fn strict_line(rest: &[u8]) -> Result<&[u8], &'static str> {
     let window = &rest[..rest.len().min(LINE_MAX + 2)];
-    let end = window.iter().position(|b| matches!(b, b'\r' | b'\n' | 0));
+    let end = memchr::memchr3(b'\r', b'\n', 0, window);
     match end.map(|end| (end, &window[end..])) {
         Some((end, [b'\r', b'\n', ..])) => Ok(&window[..end]),
         Some((_, [b'\r', ..])) if window.len() < rest.len() && window.ends_with(b"\r") => {
@@ -147,7 +147,7 @@ fn strict_line(rest: &[u8]) -> Result<&[u8], &'static str> {
 
 /// The field's name; a colon stands right behind it.
 fn strict_name(line: &[u8]) -> Result<&str, &'static str> {
-    let colon = line.iter().position(|b| *b == b':').ok_or("it is no header field: there is no colon")?;
+    let colon = memchr::memchr(b':', line).ok_or("it is no header field: there is no colon")?;
     let name = &line[..colon];
     if name.is_empty() {
         return Err("the field has no name");
@@ -168,8 +168,9 @@ pub fn split_lenient(message: &[u8]) -> Header<'_> {
     let mut header = Header { fields: Vec::new(), body_offset: message.len() };
     let mut field_start = 0;
     let mut at = 0;
-    for line in message.split_inclusive(|b| *b == b'\n') {
-        let next = at + line.len();
+    while at < message.len() {
+        let next = memchr::memchr(b'\n', &message[at..]).map_or(message.len(), |end| at + end + 1);
+        let line = &message[at..next];
         if matches!(line, b"\r\n" | b"\n") {
             header.body_offset = next;
             break;
@@ -190,7 +191,7 @@ pub fn split_lenient(message: &[u8]) -> Header<'_> {
 
 fn lenient_field(line: &[u8]) -> Field<'_> {
     let nameless = Field { raw: line, name: "", value: line };
-    let Some(colon) = line.iter().position(|b| *b == b':') else { return nameless };
+    let Some(colon) = memchr::memchr(b':', line) else { return nameless };
     let name = line[..colon].trim_ascii_end();
     match std::str::from_utf8(name) {
         Ok(text) if !name.is_empty() && name.iter().all(u8::is_ascii_graphic) => {

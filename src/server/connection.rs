@@ -40,7 +40,8 @@ where
 {
     let limits = &house.config().limits;
     let mut session = Session::new(Settings {
-        hostname: house.config().hostname.clone(),
+        // As DNS has it: replies are ASCII (RFC 6531 section 3.7.1).
+        hostname: house.premises.name.to_string(),
         door: peer.door,
         message_size: limits.message_size,
         recipients: limits.recipients,

@@ -19,7 +19,7 @@ use crate::policy::inbound::Evidence;
 use crate::smtp::Door;
 use crate::smtp::data::{Piece, Reader, Stuffer};
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{EndOfData, Session, Settings, Step};
+use crate::smtp::server::{Session, Settings, Step};
 use crate::store::letter::SpillRoom;
 use crate::store::tree::{Lookup, Store};
 use crate::system::threads::blocking;
@@ -92,7 +92,7 @@ impl Conversation {
     fn new(premises: Arc<Premises>, question: Question) -> Conversation {
         let limits = &premises.config.limits;
         let mut session = Session::new(Settings {
-            hostname: premises.config.hostname.clone(),
+            hostname: premises.name.to_string(),
             door: question.door,
             message_size: limits.message_size,
             recipients: limits.recipients,
@@ -230,7 +230,7 @@ impl Conversation {
             rest = rest.get(count..).unwrap_or_default();
         }
         let greeting = Some((self.question.helo.clone(), true));
-        let mut done = self.transaction.finish(greeting, EndOfData::of(&reader));
+        let mut done = self.transaction.finish(greeting, reader.facts());
         done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), now()));
         let judged = mx::judge("explained", parcel, &mut done).await;
         self.examined(judged.examined);

@@ -222,7 +222,7 @@ impl About {
             mailbox: mailbox.id,
             recipients: recipients.iter().map(|known| known.recipient.address.clone()).collect(),
             channel,
-            hostname: premises.config.hostname.clone(),
+            hostname: premises.name.to_string(),
             accept: premises.config.submission.accept.clone(),
         };
         Some(About::Submission(Box::new(session), named))
@@ -256,7 +256,7 @@ fn header_end(bytes: &[u8], from: usize) -> Option<usize> {
     if bytes.starts_with(b"\r\n") {
         return Some(2);
     }
-    let found = bytes.get(from..)?.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let found = memchr::memmem::find(bytes.get(from..)?, b"\r\n\r\n")?;
     Some(from + found + 4)
 }
 

@@ -110,12 +110,6 @@ pub fn parse(line: &[u8], context: Context<'_>) -> Result<Command, Reply> {
     }
 }
 
-/// Whether a line may begin with this octet. No verb of SMTP is beyond ASCII or begins with a control character, and what
-/// does is TLS, SOCKS or worse, which may never come to a line's end.
-pub(super) fn may_begin(octet: u8) -> bool {
-    octet.is_ascii() && (!octet.is_ascii_control() || matches!(octet, b'\r' | b'\n' | b'\t'))
-}
-
 fn trim_end(line: &[u8]) -> &[u8] {
     let end = line.iter().rposition(|octet| !matches!(octet, b' ' | b'\t'));
     &line[..end.map_or(0, |last| last + 1)]

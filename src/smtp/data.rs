@@ -39,26 +39,14 @@ pub enum Piece<'a> {
 /// Facts about a message whose final dot has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EndOfData {
-    /// Octets that came out as `Step::Body`, dot-stuffing undone.
+    /// Octets, dot-stuffing undone.
     pub size: u64,
     /// The longest line, without CRLF.
     pub longest_line: usize,
     /// Whether any octet was above 127.
     pub eight_bit: bool,
-    /// Whether one behind the header was.
+    /// Whether one behind the header was, that is behind the first empty line.
     pub eight_bit_body: bool,
-}
-
-impl EndOfData {
-    /// What a reader that has seen the final dot knows.
-    pub fn of(reader: &Reader) -> EndOfData {
-        EndOfData {
-            size: reader.size(),
-            longest_line: reader.longest_line(),
-            eight_bit: reader.eight_bit(),
-            eight_bit_body: reader.eight_bit_body(),
-        }
-    }
 }
 
 /// Reads a dot-stuffed message up to `CRLF . CRLF`, and to nothing that only resembles it.
@@ -135,19 +123,14 @@ impl Reader {
         self.size
     }
 
-    /// The longest line so far, without CRLF.
-    pub fn longest_line(&self) -> usize {
-        self.longest_line.max(self.line)
-    }
-
-    /// Whether there was an octet above 127.
-    pub fn eight_bit(&self) -> bool {
-        self.eight_bit
-    }
-
-    /// Whether there was one behind the header, that is behind the first empty line.
-    pub fn eight_bit_body(&self) -> bool {
-        self.eight_bit_body
+    /// What is known so far.
+    pub fn facts(&self) -> EndOfData {
+        EndOfData {
+            size: self.size,
+            longest_line: self.longest_line.max(self.line),
+            eight_bit: self.eight_bit,
+            eight_bit_body: self.eight_bit_body,
+        }
     }
 
     /// The first fault, if there was one.

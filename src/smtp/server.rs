@@ -212,13 +212,11 @@ impl Session {
                     return Next::Ask;
                 }
                 State::Closed => return Next::Close,
-                State::Command if self.input.first().is_some_and(|octet| !command::may_begin(octet)) => {
-                    self.foreign();
-                }
                 State::Command => match self.input.line() {
                     None => return Next::Read,
                     Some(Line::Text(line)) => self.command(&line),
                     Some(Line::TooLong) => self.reply(say::line_too_long(input::LINE), Kind::Error),
+                    Some(Line::Foreign) => self.foreign(),
                     Some(Line::Bare) => self.refuse_and_close(say::bare_line_end()),
                 },
                 State::Body(_) => {
@@ -352,7 +350,7 @@ impl Session {
             self.void();
             self.reply(say::too_large(self.settings.message_size), Kind::Fruitless);
         } else {
-            self.state = State::AskEnd(EndOfData::of(reader));
+            self.state = State::AskEnd(reader.facts());
         }
     }
 

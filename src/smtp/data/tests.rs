@@ -78,11 +78,12 @@ fn facts_are_gathered() {
     let stream = [&b"short\r\n.."[..], &[b'x'; 1500], b"\r\n\xc3\xa9\r\n.\r\n"].concat();
     for cut in [1, 2, 3, 700, 5000] {
         let (reader, body, _) = read(&stream, cut);
-        assert_eq!(reader.longest_line(), 1501, "the stuffed dot is no part of the line");
-        assert!(reader.eight_bit());
-        assert_eq!(reader.size(), body.len() as u64);
+        let size = body.len() as u64;
+        // The stuffed dot is no part of the line.
+        let facts = EndOfData { size, longest_line: 1501, eight_bit: true, eight_bit_body: false };
+        assert_eq!(reader.facts(), facts);
     }
-    assert!(!read(b"a\r\n.\r\n", 1).0.eight_bit());
+    assert!(!read(b"a\r\n.\r\n", 1).0.facts().eight_bit);
 }
 
 #[test]
@@ -97,7 +98,7 @@ fn eight_bits_of_the_header_and_of_the_body_are_told_apart() {
     ] {
         for cut in 1..=stream.len() {
             let reader = read(stream, cut).0;
-            let told = (reader.eight_bit(), reader.eight_bit_body());
+            let told = (reader.facts().eight_bit, reader.facts().eight_bit_body);
             assert_eq!(told, (any, body), "{:?} cut at {cut}", String::from_utf8_lossy(stream));
         }
     }
@@ -159,12 +160,11 @@ proptest! {
         let (whole, whole_body, whole_left) = read(&stream, usize::MAX / 2);
         prop_assert_eq!((&body, left), (&whole_body, whole_left));
         prop_assert_eq!(reader.fault(), whole.fault());
-        prop_assert_eq!(reader.longest_line(), whole.longest_line());
-        prop_assert_eq!((reader.size(), reader.eight_bit()), (whole.size(), whole.eight_bit()));
+        prop_assert_eq!(reader.facts(), whole.facts());
         let header_end = whole_body.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
         let header_end = if whole_body.starts_with(b"\r\n") { Some(2) } else { header_end };
         let behind = &whole_body[header_end.unwrap_or(whole_body.len())..];
-        prop_assert_eq!((reader.eight_bit_body(), whole.eight_bit_body()), (!behind.is_ascii(), !behind.is_ascii()));
+        prop_assert_eq!(reader.facts().eight_bit_body, !behind.is_ascii());
     }
 
     #[test]

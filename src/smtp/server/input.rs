@@ -16,6 +16,8 @@ pub(super) enum Line {
     Bare,
     /// It was longer than `LINE`; it is read past.
     TooLong,
+    /// It begins as no line of SMTP can. It is not taken out: it may have no end.
+    Foreign,
 }
 
 #[derive(Debug, Default)]
@@ -48,13 +50,11 @@ impl Input {
         self.octets.get(range).unwrap_or_default()
     }
 
-    /// The first octet of the next line, as soon as it is here.
-    pub(super) fn first(&self) -> Option<u8> {
-        self.rest().first().copied().filter(|_| self.passing.is_none())
-    }
-
     /// The next whole line, if there is one. The same octets give the same lines however they were fed.
     pub(super) fn line(&mut self) -> Option<Line> {
+        if self.passing.is_none() && self.rest().first().is_some_and(|octet| !may_begin(*octet)) {
+            return Some(Line::Foreign);
+        }
         match memchr::memchr(b'\n', self.rest()) {
             Some(lf) => Some(self.whole_line(lf)),
             None => {
@@ -96,6 +96,11 @@ impl Input {
             self.take(count);
         }
     }
+}
+
+/// No verb of SMTP is beyond ASCII or begins with a control character; what does is TLS, SOCKS or worse.
+fn may_begin(octet: u8) -> bool {
+    octet.is_ascii() && (!octet.is_ascii_control() || matches!(octet, b'\r' | b'\n' | b'\t'))
 }
 
 fn clean(text: &[u8]) -> bool {
