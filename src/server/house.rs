@@ -63,9 +63,14 @@ impl House {
         blocking(move || house.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills; the dead letters lie there too. Blocks.
-    pub fn room_in_state(&self) -> Result<(), StoreError> {
-        self.store.check_state(self.config.limits.free_space)
+    /// Octets that must be free where a letter of `size` octets is to be stored.
+    pub fn room_for(&self, size: u64) -> u64 {
+        self.config.limits.free_space.saturating_add(size)
+    }
+
+    /// Whether the disk of `state_dir` has room for `size` octets in queue or spill; the dead letters lie there too. Blocks.
+    pub fn room_in_state(&self, size: u64) -> Result<(), StoreError> {
+        self.store.check_state(self.room_for(size))
     }
 }
 

@@ -80,7 +80,8 @@ async fn store(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply
         [(mailbox, address)] => {
             let own = [trace::return_path(&done.sender.sender.path), trace::delivered_to(address)].concat();
             let head = [own.as_bytes(), &on_top, &head].concat();
-            store_one((*mailbox).clone(), head, letter.body).await?;
+            let room = done.house.room_for(done.facts.size);
+            store_one((*mailbox).clone(), room, head, letter.body).await?;
             Ok(replies::stored(id))
         }
         _ => store_several(id, on_top, head, letter.body, done).await,
@@ -100,10 +101,11 @@ fn distinct(recipients: &[KnownRecipient]) -> Vec<(&Mailbox, &Address)> {
     copies
 }
 
-async fn store_one(mailbox: Mailbox, head: Vec<u8>, body: Spill) -> Result<(), Reply> {
+async fn store_one(mailbox: Mailbox, room: u64, head: Vec<u8>, body: Spill) -> Result<(), Reply> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let stored = blocking(move || {
+        mailbox.check_space(room)?;
         let staged = mailbox.stage(None, &head, &body)?;
         // The client was told 451 by now: what is not visible yet must not become so.
         if flag.load(Ordering::SeqCst) {
@@ -136,7 +138,7 @@ async fn store_several(
     body: Spill,
     done: &Finished,
 ) -> Result<Reply, Reply> {
-    let (house, envelope) = (Arc::clone(&done.house), done.envelope());
+    let (house, envelope, size) = (Arc::clone(&done.house), done.envelope(), done.facts.size);
     let arrived = unix_time().as_secs() as i64;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk: false };
     let abandoned = Abandoned::default();
@@ -146,6 +148,7 @@ async fn store_several(
         if flag.load(Ordering::SeqCst) {
             return Ok(None);
         }
+        house.room_in_state(size)?;
         let entry = house.queue.commit(entry, &head, &body, None)?;
         deliver_at_once(&house, &entry);
         Ok::<_, StoreError>(Some(entry))

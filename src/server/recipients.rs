@@ -147,7 +147,7 @@ impl Transaction {
                 let ours = self.house.is_ours(domain).await?;
                 Ok(KnownSender { ours, ..unknown(sender) })
             }
-            (Door::Submission, Some(_)) => match self.owner(&address).await? {
+            (Door::Submission, Some(_)) => match self.owner(&address, sender.size).await? {
                 Lookup::Found(mailbox) => {
                     Ok(KnownSender { ours: true, mailbox: Some(mailbox), ..unknown(sender) })
                 }
@@ -159,13 +159,14 @@ impl Transaction {
     }
 
     /// Looks the sender at submission up, and whether his letter could be queued.
-    async fn owner(&self, address: &Address) -> Result<Lookup, Reply> {
+    async fn owner(&self, address: &Address, size: Option<u64>) -> Result<Lookup, Reply> {
+        let size = size.unwrap_or(0);
         let (house, allowed, address) = (Arc::clone(&self.house), self.peer.allowed.clone(), address.clone());
         blocking(move || {
             let found = house.store.find(&address).map_err(|error| fault(&error))?;
             if let Lookup::Found(mailbox) = &found {
                 allowed_by_ssh_key(&house.store, allowed.as_ref(), &address, mailbox)?;
-                house.room_in_state().map_err(|error| fault(&error))?;
+                house.room_in_state(size).map_err(|error| fault(&error))?;
             }
             Ok(found)
         })
@@ -201,6 +202,7 @@ impl Transaction {
         let our_postmaster = self.is_our_postmaster(address);
         let delivers =
             treat(self.peer.door, Party::ours(sender_ours), Party::ours(true)) == Treatment::Deliver;
+        let size = self.sender.as_ref().and_then(|known| known.sender.size).unwrap_or(0);
         let (house, address) = (Arc::clone(&self.house), address.clone());
         let looked_up = blocking(move || {
             let lookup = match house.store.find(&address)? {
@@ -208,8 +210,8 @@ impl Transaction {
                 lookup => lookup,
             };
             if let (true, Lookup::Found(mailbox)) = (delivers, &lookup) {
-                mailbox.check_writable(house.config.limits.free_space)?;
-                house.room_in_state()?;
+                mailbox.check_writable(house.room_for(size))?;
+                house.room_in_state(size)?;
             }
             Ok(lookup)
         });

@@ -69,7 +69,7 @@ async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Repl
         received: received(id, done).into_bytes(),
         junk: false,
     };
-    let house = Arc::clone(&done.house);
+    let (house, size) = (Arc::clone(&done.house), done.facts.size);
     let outcome = blocking(move || {
         let claim = match house.queue.claim(&marks, now)? {
             (Seen::New, claim) => claim,
@@ -81,6 +81,7 @@ async fn commit(id: &str, letter: Letter, done: &Finished) -> Result<Reply, Repl
         if let Err(reply) = letter.accepted.fresh(now) {
             return Ok(Outcome::Reply(reply));
         }
+        house.room_in_state(size)?;
         let entry = house.queue.commit(entry, &letter.head, &letter.body, claim)?;
         deliver_at_once(&house, &entry);
         Ok::<_, StoreError>(Outcome::Queued(entry))
