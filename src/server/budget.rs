@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 const NETWORK: usize = 4;
 
 /// Whoever is in the midst of a transaction may be behind for so long before it counts as silent.
-const BEHIND: Duration = Duration::from_secs(10);
+const BEHIND: Duration = Duration::from_secs(30);
 
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +85,10 @@ impl Budget {
                 return Err(full);
             }
         }
-        // A network's own idle ones go first: who comes in crowds takes the places of his own crowd.
+        // Who comes in crowds takes the places of his own crowd first.
+        let crowd = shares.last().filter(|network| taken.of(network) >= self.each);
         if taken.all() >= self.all
-            && !shares.iter().any(|share| taken.call_off(Some(share), now))
+            && !crowd.is_some_and(|network| taken.call_off(Some(network), now))
             && !taken.call_off(None, now)
         {
             return Err(Full::Door);

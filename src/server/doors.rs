@@ -1,7 +1,7 @@
 //! Accepting connections, through the doors that lead out and the one that the gate uses, and conversing with each.
 
 use super::allowed::Allowed;
-use super::budget::{Budget, Place};
+use super::budget::{Budget, Place, Waiting};
 use super::connection::{Guest, Peer, drive};
 use super::house::House;
 use super::limits::rates::Kind;
@@ -123,7 +123,10 @@ pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
 fn admit(budget: &Arc<Budget>, client: &Client, ip: Option<IpAddr>) -> Result<Place, Reply> {
     let within = client.within(Kind::Errors).and_then(|()| client.may(Kind::Connections));
     within.map_err(|over| replies::over_rate(421, &over))?;
-    budget.enter(ip).map_err(replies::too_many_connections)
+    let mut place = budget.enter(ip).map_err(replies::too_many_connections)?;
+    // From the first moment on: of a hundred that come at once, the last must not find the others at work.
+    place.waits(Waiting::Idle, client.is_known(), Instant::now());
+    Ok(place)
 }
 
 /// Somebody at the door, who may have got a place.

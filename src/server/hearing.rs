@@ -203,7 +203,9 @@ impl Hearing {
     }
 
     fn tell(&self, what: &'static str, reply: &Reply) {
-        if self.client.may_tell(&format!("{what} {} {:?}", reply.code, reply.enhanced)) {
+        // What stands behind a colon differs from one to the next.
+        let kind = reply.text.split(':').next().unwrap_or_default();
+        if self.client.may_tell(&format!("{what}: {kind}")) {
             tracing::info!(peer = self.client.shown(), code = reply.code, reason = reply.text, "{what}");
         }
     }
@@ -214,8 +216,9 @@ impl Hearing {
         let errors = counts.errors.saturating_sub(before.errors);
         for (kind, count) in [(Kind::Commands, counts.commands - before.commands), (Kind::Errors, errors)] {
             if count > 0 {
+                let within = self.client.within(kind);
                 self.client.charge(kind, count.into());
-                self.client.within(kind).map_err(|over| replies::over_rate(421, &over))?;
+                within.map_err(|over| replies::over_rate(421, &over))?;
             }
         }
         Ok(())

@@ -51,18 +51,22 @@ fn the_longest_silent_who_never_brought_a_letter_goes_first() {
     drop(places);
     assert_eq!(budget.lock().all(), 3);
     newcomers.clear();
-    assert_eq!((budget.lock().all(), budget.lock().of(&Network::of(ip("192.0.2.1").unwrap(), 24))), (0, 0));
+    assert_eq!(budget.lock().all(), 0);
+    assert_eq!(budget.lock().of(&Network::of(ip("192.0.2.1").unwrap(), 24)), 0);
 }
 
 #[test]
 fn a_crowd_takes_the_places_of_its_own() {
-    let budget = old_budget(2, 2);
+    let budget = old_budget(3, 2);
     let mut friend = budget.enter(ip("10.0.0.1")).unwrap();
-    let mut crowd = budget.enter(ip("192.0.2.1")).unwrap();
+    let mut crowd = ["192.0.2.1", "192.0.2.2"].map(|one| budget.enter(ip(one)).unwrap());
     friend.waits(Waiting::Idle, false, ago(100));
-    crowd.waits(Waiting::Idle, false, Instant::now());
+    crowd[0].waits(Waiting::Idle, false, ago(1));
+    crowd[1].waits(Waiting::Idle, false, ago(0));
     let _more = budget.enter(ip("192.0.2.9")).unwrap();
-    assert!(lost(&crowd) && !lost(&friend));
+    assert!(lost(&crowd[0]) && !lost(&friend));
+    let _other = budget.enter(ip("198.51.100.1")).unwrap();
+    assert!(!lost(&crowd[1]) && lost(&friend));
 }
 
 #[test]
