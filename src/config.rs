@@ -1,12 +1,14 @@
 //! Configuration: TOML, everything has a default, unknown keys are errors with line and column.
 
 mod home;
+mod network;
 mod relay;
 mod server;
 
 pub use home::{Home, HomeAddress, NO_SERVER, Via};
+pub use network::Network;
 pub use relay::{DomainRules, Relay, TlsLevel};
-pub use server::{Accept, BrokenDkim, Dns, Dnssec, Inbound, Limits, Listen, Server, Submission};
+pub use server::{Accept, BrokenDkim, Dns, Dnssec, Inbound, Limits, Listen, PerMinute, Server, Submission};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

@@ -5,7 +5,7 @@ mod harness;
 use harness::wire::Wire;
 use harness::{Dns, PATIENCE, Plan, ZONE};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -58,7 +58,9 @@ fn a_command_that_drips_for_ever_ends() {
     let server = Plan::new("mx.here.example", &["me@here.example"]).with(limits).start(&dns);
     let mut dripping = TcpStream::connect(server.mx()).unwrap();
     let mut reading = Wire::greeted(server.mx()).0;
-    let heard = dripping.try_clone().unwrap();
+    let mut heard = dripping.try_clone().unwrap();
+    // Who speaks before the greeting has another end.
+    heard.read_exact(&mut [0; 3]).unwrap();
     let said = std::thread::spawn(move || std::io::read_to_string(heard).unwrap_or_default());
     // Each octet comes long before the time is over; the line's end never does.
     let deadline = Instant::now() + PATIENCE;
@@ -71,6 +73,6 @@ fn a_command_that_drips_for_ever_ends() {
     assert!(said.is_finished(), "the connection is still open");
     // A reset may have taken the words away.
     let said = said.join().unwrap();
-    assert!(said.is_empty() || said.starts_with("220"), "{said}");
+    assert!(said.is_empty() || said.contains("421 4.4.2"), "{said}");
     reading.expect("421 4.4.2");
 }

@@ -541,6 +541,9 @@ fn idle_strangers_do_not_lock_the_owner_out() {
     let server = Plan::new("mx.here.example", &[ME]).with(limits).start(&dns);
     let me = Home::new(&dns, ME);
     let mut strangers: Vec<Wire> = (0..8).map(|_| Wire::greeted(server.mx()).0).collect();
+    for stranger in &mut strangers {
+        stranger.ask("MAIL FROM:<>", "250");
+    }
     Wire::connect(server.mx()).expect("421 4.7.0");
     for wire in [Wire::greeted(server.submission()), Wire::gate(&server, &["here.example"])] {
         let (mut wire, name) = wire;
@@ -562,7 +565,10 @@ fn one_stranger_does_not_take_all_places() {
     let dns = Dns::start(ZONE);
     let limits = "[limits]\nfree_space = 0\nconnections = 8\nconnections_per_ip = 3\n";
     let server = Plan::new("mx.here.example", &[ME]).with(limits).start(&dns);
-    let _strangers: Vec<Wire> = (0..3).map(|_| Wire::greeted(server.mx()).0).collect();
+    let mut strangers: Vec<Wire> = (0..3).map(|_| Wire::greeted(server.mx()).0).collect();
+    for stranger in &mut strangers {
+        stranger.ask("MAIL FROM:<>", "250");
+    }
     let reply = Wire::connect(server.mx()).expect("421 4.7.0");
     assert!(reply.contains("from your address"), "{reply}");
 }

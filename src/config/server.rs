@@ -1,8 +1,8 @@
 //! server.toml: the doors, the limits and the rules.
 
-use super::{ConfigError, Relay, Sources, load};
+use super::{ConfigError, Network, Relay, Sources, load};
 use serde::Deserialize;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// server.toml.
@@ -76,12 +76,35 @@ pub struct Limits {
     pub recipients: usize,
     /// The most connections through the mx door.
     pub connections: usize,
-    /// The most connections of one address through the mx door.
+    /// The most connections of one address through the mx door; its network (IPv4 /24, IPv6 /64) may have four times
+    /// as many.
     pub connections_per_ip: usize,
     /// Seconds a client may take for a command.
     pub command_timeout: u64,
     /// Octets that must stay free on the disks of `mail_root` and `state_dir`.
     pub free_space: u64,
+    /// What one address may do at the mx door.
+    pub per_minute: PerMinute,
+    /// Networks to which `per_minute` does not apply.
+    pub exempt: Vec<Network>,
+}
+
+/// `[limits.per_minute]`: what one address may do at the mx door in the long run; 0: as much as it likes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PerMinute {
+    /// Connections that it opens.
+    pub connections: u64,
+    /// Commands of any kind.
+    pub commands: u64,
+    /// `RCPT`s, whatever their answer.
+    pub recipients: u64,
+    /// Errors of syntax and sequence, and words before the greeting.
+    pub errors: u64,
+    /// Octets that it sends.
+    pub octets: u64,
+    /// `MAIL`s, whatever their answer.
+    pub messages: u64,
 }
 
 /// What to do with a letter whose signatures are broken.
@@ -171,6 +194,25 @@ impl Default for Limits {
             connections_per_ip: 20,
             command_timeout: 300,
             free_space: 100 << 20,
+            per_minute: PerMinute::default(),
+            exempt: vec![
+                Network::of(Ipv4Addr::LOCALHOST.into(), 8),
+                Network::of(Ipv6Addr::LOCALHOST.into(), 128),
+            ],
+        }
+    }
+}
+
+/// What the host of a busy list brings, or a provider after a day's outage, and more than that.
+impl Default for PerMinute {
+    fn default() -> PerMinute {
+        PerMinute {
+            connections: 300,
+            commands: 6000,
+            recipients: 2000,
+            errors: 20,
+            octets: 600 << 20,
+            messages: 1000,
         }
     }
 }

@@ -38,7 +38,9 @@ impl Parts {
         let queue = Queue::open(state).map_err(fault)?;
         let store = Store::open(&config.mail_root, state, &config.inbound.topic_separators).map_err(fault)?;
         let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
-        let room = SpillRoom::open(&state.join("spill"), SPILL_EACH, SPILL_ALL).map_err(fault)?;
+        let keep = config.limits.free_space;
+        let room =
+            SpillRoom::open_keeping(&state.join("spill"), SPILL_EACH, SPILL_ALL, keep).map_err(fault)?;
         let tls = TlsClient::new(config.relay.roots.as_deref())
             .map_err(|error| Failure::new(Exit::Config, format!("relay.roots: {error}")))?;
         let sts = StsCache::open(state, dns.clone(), tls.clone(), &config.relay);

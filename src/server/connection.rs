@@ -1,7 +1,10 @@
 //! One connection: the protocol's machine says what to do next, and this loop does it.
 
 use super::allowed::Allowed;
+use super::budget::Place;
+use super::hearing::{Hearing, Input};
 use super::house::House;
+use super::limits::watch::Client;
 use super::parcel::Parcel;
 use super::recipients::Transaction;
 use super::{mx, replies, submission};
@@ -12,9 +15,8 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::time::Instant;
 
 /// After the final dot, everything together: checks, look-ups, storing.
 const AFTER_THE_DOT: Duration = Duration::from_secs(60);
@@ -32,12 +34,23 @@ pub struct Peer {
     pub allowed: Option<Allowed>,
 }
 
+/// Who has come: with a place, and as one of whom something may be known.
+pub struct Guest {
+    /// Who.
+    pub peer: Peer,
+    /// His place in the budget; somebody else may be given it while he waits.
+    pub place: Place,
+    /// What is known of where he comes from.
+    pub client: Client,
+}
+
 /// Drives one connection to its end. Faults of the stream end it quietly: what was answered 250 is durable, and of
 /// the rest the client knows.
-pub async fn drive<S>(stream: &mut S, peer: Peer, house: Arc<House>, mut stop: watch::Receiver<bool>)
+pub async fn drive<S>(stream: &mut S, guest: Guest, house: Arc<House>, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Guest { peer, place, client } = guest;
     let limits = &house.config().limits;
     let mut session = Session::new(Settings {
         // As DNS has it: replies are ASCII (RFC 6531 section 3.7.1).
@@ -47,39 +60,63 @@ where
         recipients: limits.recipients,
         command_timeout: Duration::from_secs(limits.command_timeout),
     });
+    let mut hearing = Hearing::new(place, client, limits);
+    match hearing.before_greeting(stream, &mut stop).await {
+        None | Some(Input::Bytes) => {}
+        Some(Input::Gone) => return,
+        Some(Input::End(reply)) => {
+            // In place of the greeting.
+            session.take_output();
+            session.abort(reply);
+        }
+    }
     let mut transaction = Transaction::new(Arc::clone(&house.premises), peer);
     let mut parcel: Option<Parcel> = None;
-    let mut buffer = Vec::new();
-    let mut due = Instant::now();
     loop {
         match session.step() {
             Step::Read => {
                 let output = session.take_output();
                 if send(stream, &output).await.is_err() {
-                    return;
+                    return hearing.deaf();
                 }
-                // Octets that end no command do not move it: a line that drips for ever ends.
-                if !output.is_empty() || parcel.is_some() {
-                    due = Instant::now() + session.timeout();
-                }
-                match receive(stream, &mut buffer, due, &mut stop, parcel.is_some()).await {
-                    Input::Bytes => session.feed(&buffer),
-                    Input::Stop => session.abort(replies::shutting_down()),
-                    Input::TimedOut => session.abort(replies::timed_out()),
+                match hearing.listen(stream, &session, !output.is_empty(), &mut stop).await {
+                    Input::Bytes => session.feed(hearing.heard()),
+                    Input::End(reply) => session.abort(reply),
                     Input::Gone => return,
                 }
             }
             Step::Mail(sender) => {
                 let sender = sender.clone();
-                session.answer(transaction.mail(sender).await);
+                let reply = match hearing.may_begin() {
+                    Ok(()) => transaction.mail(sender).await,
+                    Err(reply) => reply,
+                };
+                session.answer(reply);
             }
             Step::Rcpt(recipient) => {
                 let recipient = recipient.clone();
                 let helo = session.greeted_as().map_or_else(String::new, |(name, _)| name.to_owned());
-                session.answer(transaction.rcpt(recipient, &helo).await);
+                let reply = match hearing.may_name() {
+                    Ok(()) => transaction.rcpt(recipient, &helo).await,
+                    Err(reply) => reply,
+                };
+                let delay = hearing.recipient(&reply);
+                let mut ended = None;
+                if !delay.is_zero() {
+                    // What was answered before must not wait with it.
+                    if send(stream, &session.take_output()).await.is_err() {
+                        return hearing.deaf();
+                    }
+                    ended = hearing.hold(delay, &mut stop).await;
+                }
+                match ended {
+                    None => session.answer(reply),
+                    Some(end) => session.abort(end),
+                }
             }
             Step::Data => {
                 parcel = Some(Parcel::new(Arc::clone(&house.premises), house.desk.clone()));
+                hearing.message_begins();
                 session.answer(replies::start_data());
             }
             Step::Body(slice) => {
@@ -91,18 +128,22 @@ where
                 let greeting = session.greeted_as().map(|(name, esmtp)| (name.to_owned(), esmtp));
                 let done = transaction.finish(greeting, facts);
                 let reply = match parcel.take() {
-                    Some(parcel) => accept(&house, parcel, done).await,
+                    // In a box: an idle connection does not carry the room for what happens here.
+                    Some(parcel) => Box::pin(accept(&house, parcel, done)).await,
                     None => replies::broken(),
                 };
+                hearing.message_ends(reply.is_positive());
                 session.answer(reply);
             }
             Step::Reset => {
                 if parcel.take().is_some() {
+                    hearing.message_ends(false);
                     transaction.log_unfit();
                 }
                 transaction.reset();
             }
             Step::Close => {
+                hearing.ended(session.farewell());
                 let _ = send(stream, &session.take_output()).await;
                 let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.shutdown()).await;
                 return;
@@ -120,40 +161,6 @@ async fn accept(house: &Arc<House>, parcel: Parcel, envelope: super::recipients:
         }
     };
     tokio::time::timeout(AFTER_THE_DOT, work).await.unwrap_or_else(|_| replies::too_slow())
-}
-
-/// What came of waiting for the client.
-enum Input {
-    Bytes,
-    Stop,
-    TimedOut,
-    Gone,
-}
-
-/// Reads into `buffer`. A message in flight is finished when the server is told to stop.
-async fn receive<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    buffer: &mut Vec<u8>,
-    due: Instant,
-    stop: &mut watch::Receiver<bool>,
-    in_message: bool,
-) -> Input {
-    // Small for commands, large once a message flows: an idle connection costs 1 KiB.
-    let size = if in_message { 64 << 10 } else { 1 << 10 };
-    if buffer.capacity() > size {
-        *buffer = Vec::new();
-    }
-    buffer.clear();
-    buffer.reserve_exact(size);
-    tokio::select! {
-        biased;
-        read = tokio::time::timeout_at(due, stream.read_buf(buffer)) => match read {
-            Ok(Ok(1..)) => Input::Bytes,
-            Ok(_) => Input::Gone,
-            Err(_) => Input::TimedOut,
-        },
-        _ = stop.wait_for(|stop| *stop), if !in_message => Input::Stop,
-    }
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {

@@ -39,18 +39,23 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let budget = Budget::new(CONNECTIONS, CONNECTIONS);
     let accept = move |context: &mut std::task::Context<'_>| listener.poll_accept(context);
-    keep_open(accept, stop, move |(stream, _)| {
-        let (place, control) = (budget.enter(None), control.clone());
-        async move {
-            let busy = place.is_err();
-            match shielded(converse(stream, &control, busy)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::info!(%error, "the control socket"),
-                Err(panic) => tracing::error!(panic, "a fault at the control socket"),
+    keep_open(
+        accept,
+        stop,
+        || false,
+        move |(stream, _)| {
+            let (place, control) = (budget.enter(None), control.clone());
+            async move {
+                let busy = place.is_err();
+                match shielded(converse(stream, &control, busy)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::info!(%error, "the control socket"),
+                    Err(panic) => tracing::error!(panic, "a fault at the control socket"),
+                }
+                drop(place);
             }
-            drop(place);
-        }
-    })
+        },
+    )
 }
 
 async fn converse(mut stream: UnixStream, control: &Control, busy: bool) -> std::io::Result<()> {

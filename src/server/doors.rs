@@ -1,9 +1,11 @@
 //! Accepting connections, through the doors that lead out and the one that the gate uses, and conversing with each.
 
 use super::allowed::Allowed;
-use super::budget::{Budget, Full, Place};
-use super::connection::{Peer, drive};
+use super::budget::{Budget, Place, Waiting};
+use super::connection::{Guest, Peer, drive};
 use super::house::House;
+use super::limits::rates::Kind;
+use super::limits::watch::{Client, Watch};
 use super::replies;
 use super::shield::shielded;
 use crate::net::preface::{MAX_PREFACE, Preface};
@@ -14,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -23,11 +25,16 @@ use tokio::task::JoinSet;
 /// How long the gate may take for its first line.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// That no connection can be accepted is said so often.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
 /// What all connections of a listener share.
 #[derive(Clone)]
 pub struct Hall {
     /// How many there may be.
     pub budget: Arc<Budget>,
+    /// What is known of the places that they come from.
+    pub watch: Arc<Watch>,
     /// What they are served from.
     pub house: Arc<House>,
     /// When to end.
@@ -38,12 +45,19 @@ pub struct Hall {
 pub fn tcp(listener: TcpListener, door: Door, hall: Hall) -> impl Future<Output = ()> + Send + 'static {
     let stop = hall.stop.clone();
     let accept = move |context: &mut Context<'_>| listener.poll_accept(context);
-    keep_open(accept, stop, move |(stream, address)| {
+    let budget = Arc::clone(&hall.budget);
+    let make_room = move || budget.make_room();
+    keep_open(accept, stop, make_room, move |(stream, address)| {
         // Replies are single small packets that must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let ip = address.ip().to_canonical();
+        let client = match door {
+            Door::Mx => hall.watch.stranger(ip),
+            Door::Submission => hall.watch.owner(),
+        };
+        let place = admit(&hall.budget, &client, Some(ip));
         let peer = Peer { door, ip: Some(ip), allowed: None };
-        one(stream, peer, hall.budget.enter(Some(ip)), hall.clone())
+        one(stream, Visitor { peer, client, place }, hall.clone())
     })
 }
 
@@ -51,16 +65,29 @@ pub fn tcp(listener: TcpListener, door: Door, hall: Hall) -> impl Future<Output 
 pub fn unix(listener: UnixListener, hall: Hall) -> impl Future<Output = ()> + Send + 'static {
     let stop = hall.stop.clone();
     let accept = move |context: &mut Context<'_>| listener.poll_accept(context);
-    keep_open(accept, stop, move |(stream, _)| gated(stream, hall.budget.enter(None), hall.clone()))
+    let budget = Arc::clone(&hall.budget);
+    keep_open(
+        accept,
+        stop,
+        move || budget.make_room(),
+        move |(stream, _)| {
+            let client = hall.watch.owner();
+            let place = admit(&hall.budget, &client, None);
+            gated(stream, client, place, hall.clone())
+        },
+    )
 }
 
-/// Converses with whoever comes until `stop`, then finishes what is in hand.
+/// Converses with whoever comes until `stop`, then finishes what is in hand. `make_room` ends a connection that can be
+/// spared, for when there are no files left.
 pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
     mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<C>>,
     mut stop: watch::Receiver<bool>,
+    make_room: impl Fn() -> bool,
     converse: impl Fn(C) -> F,
 ) {
     let mut connections = JoinSet::new();
+    let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -72,9 +99,17 @@ pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
             Ok(connection) => {
                 connections.spawn(converse(connection));
             }
+            // The client's own end, before we came to it: accept(2) has taken it off the queue.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::error!(%error, "accepting a connection");
-                // Out of files, most likely: a pause lets some close, and a loop that spins helps nobody.
+                if told.is_none_or(|told| told.elapsed() > TELL_EVERY) {
+                    told = Some(Instant::now());
+                    let remedy = "raise the limit of open files (LimitNOFILE) or lower limits.connections";
+                    tracing::error!(%error, remedy, "accepting a connection");
+                }
+                // Out of files or memory. A loop that spins helps nobody; a pause lets some close, and the one that is
+                // called off is the first.
+                make_room();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -84,15 +119,32 @@ pub(super) async fn keep_open<C, F: Future<Output = ()> + Send + 'static>(
     while connections.join_next().await.is_some() {}
 }
 
+/// A place for whoever comes, or what he is told instead.
+fn admit(budget: &Arc<Budget>, client: &Client, ip: Option<IpAddr>) -> Result<Place, Reply> {
+    let within = client.within(Kind::Errors).and_then(|()| client.may(Kind::Connections));
+    within.map_err(|over| replies::over_rate(421, &over))?;
+    let mut place = budget.enter(ip).map_err(replies::too_many_connections)?;
+    // From the first moment on: of a hundred that come at once, the last must not find the others at work.
+    place.waits(Waiting::Idle, client.is_known(), Instant::now());
+    Ok(place)
+}
+
+/// Somebody at the door, who may have got a place.
+struct Visitor {
+    peer: Peer,
+    client: Client,
+    place: Result<Place, Reply>,
+}
+
 /// A connection from the gate: its first line says what the ssh key may do.
-async fn gated(mut stream: UnixStream, place: Result<Place, Full>, hall: Hall) {
+async fn gated(mut stream: UnixStream, client: Client, place: Result<Place, Reply>, hall: Hall) {
     let allowed = match tokio::time::timeout(PREFACE_TIMEOUT, allowed_by_preface(&mut stream)).await {
         Ok(Ok(allowed)) => allowed,
         Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
     let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
-    one(stream, peer, place, hall).await;
+    one(stream, Visitor { peer, client, place }, hall).await;
 }
 
 /// Reads the first line and not an octet more: what follows is the client's.
@@ -108,19 +160,23 @@ async fn allowed_by_preface(stream: &mut UnixStream) -> Result<Allowed, String> 
     Allowed::from_preface(&preface)
 }
 
-async fn one<S>(mut stream: S, peer: Peer, place: Result<Place, Full>, hall: Hall)
+async fn one<S>(mut stream: S, visitor: Visitor, hall: Hall)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let _place = match place {
+    let Visitor { peer, client, place } = visitor;
+    let place = match place {
         Ok(place) => place,
-        Err(full) => {
-            tracing::info!(door = ?peer.door, peer = shown(peer.ip), ?full, "turned away");
-            return dismiss(&mut stream, &replies::too_many_connections(full == Full::Address)).await;
+        Err(reply) => {
+            if client.may_tell("turned away") {
+                tracing::info!(door = ?peer.door, peer = shown(peer.ip), reason = reply.text, "turned away");
+            }
+            return dismiss(&mut stream, &reply).await;
         }
     };
     let ip = peer.ip;
-    if let Err(panic) = shielded(drive(&mut stream, peer, hall.house, hall.stop)).await {
+    let guest = Guest { peer, place, client };
+    if let Err(panic) = shielded(drive(&mut stream, guest, hall.house, hall.stop)).await {
         tracing::error!(peer = shown(ip), panic, "a fault in one connection");
         dismiss(&mut stream, &replies::broken()).await;
     }

@@ -120,8 +120,9 @@ async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) ->
         [(mailbox, address)] => {
             let own = [trace::return_path(&done.sender.sender.path), trace::delivered_to(address)].concat();
             let head = [own.as_bytes(), &letter.on_top, &head].concat();
+            let room = done.premises.space_for(done.facts.size);
             let junk_of = letter.junk.then(|| done.premises.store.clone());
-            store_one((*mailbox).clone(), junk_of, head, letter.body).await?;
+            store_one((*mailbox).clone(), junk_of, (room, head, letter.body)).await?;
             Ok(replies::stored(id))
         }
         _ => store_several(house, id, head, letter, done).await,
@@ -141,18 +142,20 @@ fn distinct(recipients: &[KnownRecipient]) -> Vec<(&Mailbox, &Address)> {
     copies
 }
 
-/// `junk_of` is the tree where the letter goes to the address's directory for junk, if there is one.
+/// `junk_of` is the tree where the letter goes to the address's directory for junk, if there is one; `room` the octets that must
+/// be free.
 async fn store_one(
     mailbox: Mailbox,
     junk_of: Option<Store>,
-    head: Vec<u8>,
-    body: Spill,
+    (room, head, body): (u64, Vec<u8>, Spill),
 ) -> Result<(), Reply> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let stored = blocking(move || {
         let junk = junk_of.map(|store| store.junk(&mailbox)).transpose()?.flatten();
-        let staged = junk.unwrap_or(mailbox).stage(None, &head, &body)?;
+        let mailbox = junk.unwrap_or(mailbox);
+        mailbox.check_space(room)?;
+        let staged = mailbox.stage(None, &head, &body)?;
         // The client was told 451 by now: what is not visible yet must not become so.
         if flag.load(Ordering::SeqCst) {
             return Ok::<bool, StoreError>(false);
@@ -184,7 +187,7 @@ async fn store_several(
     letter: Letter,
     done: &Finished,
 ) -> Result<Reply, Reply> {
-    let (house, envelope) = (Arc::clone(house), done.envelope());
+    let (house, envelope, size) = (Arc::clone(house), done.envelope(), done.facts.size);
     let arrived = unix_time().as_secs() as i64;
     let Letter { body, on_top: received, junk, .. } = letter;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk };
@@ -195,6 +198,7 @@ async fn store_several(
         if flag.load(Ordering::SeqCst) {
             return Ok(None);
         }
+        house.premises.room_in_state(size)?;
         let entry = house.queue.commit(entry, &head, &body, None)?;
         deliver_at_once(&house, &entry);
         Ok::<_, StoreError>(Some(entry))

@@ -47,14 +47,19 @@ impl Premises {
         blocking(move || here.store.is_ours(&domain).map_err(|error| fault(&error))).await
     }
 
-    /// Whether a letter could be stored in a mailbox now. Blocks.
-    pub fn room_for(&self, mailbox: &Mailbox) -> Result<(), StoreError> {
-        self.store.check_room(mailbox, self.config.limits.free_space)
+    /// Octets that must be free where a letter of `size` octets is to be stored.
+    pub fn space_for(&self, size: u64) -> u64 {
+        self.config.limits.free_space.saturating_add(size)
     }
 
-    /// Whether the disk of `state_dir` has room for the queue and the spills. Blocks.
-    pub fn room_in_state(&self) -> Result<(), StoreError> {
-        self.store.check_state(self.config.limits.free_space)
+    /// Whether a letter of `size` octets could be stored in a mailbox now. Blocks.
+    pub fn room_for(&self, mailbox: &Mailbox, size: u64) -> Result<(), StoreError> {
+        self.store.check_room(mailbox, self.space_for(size))
+    }
+
+    /// Whether the disk of `state_dir` has room for `size` octets in queue or spill; the dead letters lie there too. Blocks.
+    pub fn room_in_state(&self, size: u64) -> Result<(), StoreError> {
+        self.store.check_state(self.space_for(size))
     }
 }
 

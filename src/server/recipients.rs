@@ -172,7 +172,7 @@ impl Transaction {
                 let ours = self.premises.is_ours(domain).await?;
                 Ok(KnownSender { ours, ..unknown(sender) })
             }
-            (Door::Submission, Some(_)) => match self.owner(&address).await? {
+            (Door::Submission, Some(_)) => match self.owner(&address, sender.size).await? {
                 Lookup::Found(mailbox) => {
                     Ok(KnownSender { ours: true, mailbox: Some(mailbox), ..unknown(sender) })
                 }
@@ -184,14 +184,15 @@ impl Transaction {
     }
 
     /// Looks the sender at submission up, and whether his letter could be queued.
-    async fn owner(&self, address: &Address) -> Result<Lookup, Reply> {
+    async fn owner(&self, address: &Address, size: Option<u64>) -> Result<Lookup, Reply> {
+        let size = size.unwrap_or(0);
         let (premises, allowed, address) =
             (Arc::clone(&self.premises), self.peer.allowed.clone(), address.clone());
         blocking(move || {
             let found = premises.store.find(&address).map_err(|error| fault(&error))?;
             if let Lookup::Found(mailbox) = &found {
                 allowed_by_ssh_key(&premises.store, allowed.as_ref(), &address, mailbox)?;
-                premises.room_in_state().map_err(|error| fault(&error))?;
+                premises.room_in_state(size).map_err(|error| fault(&error))?;
             }
             Ok(found)
         })
@@ -227,6 +228,7 @@ impl Transaction {
         let our_postmaster = self.is_our_postmaster(address);
         let delivers =
             treat(self.peer.door, Party::ours(sender_ours), Party::ours(true)) == Treatment::Deliver;
+        let size = self.sender.as_ref().and_then(|known| known.sender.size).unwrap_or(0);
         let (premises, address) = (Arc::clone(&self.premises), address.clone());
         let looked_up = blocking(move || {
             let lookup = match premises.store.find(&address)? {
@@ -234,7 +236,7 @@ impl Transaction {
                 lookup => lookup,
             };
             if let (true, Lookup::Found(mailbox)) = (delivers, &lookup) {
-                premises.room_for(mailbox)?;
+                premises.room_for(mailbox, size)?;
             }
             Ok(lookup)
         });

@@ -1,5 +1,7 @@
 //! The server's words, spelled in one place: what happened, and what to do about it.
 
+use super::budget::Full;
+use super::limits::watch::Over;
 use crate::mail::address::Address;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
@@ -147,8 +149,42 @@ pub fn broken() -> Reply {
     Reply::new(421, 3, 0, "a fault in this server; try again later")
 }
 
-/// Too many connections, of one address or of all.
-pub fn too_many_connections(one_address: bool) -> Reply {
-    let whose = if one_address { "from your address" } else { "at this door" };
+/// No room for another connection, and nobody who could make room.
+pub fn too_many_connections(full: Full) -> Reply {
+    let whose = match full {
+        Full::Door => "at this door",
+        Full::Address => "from your address",
+        Full::Network => "from your network",
+    };
     Reply::new(421, 7, 0, format!("too many connections {whose} just now; try again later"))
+}
+
+/// Somebody new needs the place of a connection that waits.
+pub fn called_off() -> Reply {
+    Reply::new(421, 7, 0, "others wait for this place while nothing comes from you; come back with a letter")
+}
+
+/// More than an address or a network may do; `code` says what it ends: 421 the session, 450 this command.
+pub fn over_rate(code: u16, over: &Over) -> Reply {
+    let whose = if over.network { "network" } else { "address" };
+    let detail = if code == 421 { 0 } else { 1 };
+    let (many, what, wait) = (over.per_minute, over.kind.words(), over.wait.as_secs().max(1));
+    let text =
+        format!("too many {what} from your {whose}: {many} a minute are taken; try again in {wait} seconds");
+    Reply::new(code, 7, detail, text)
+}
+
+/// It spoke before it was greeted.
+pub fn spoke_first() -> Reply {
+    Reply::new(554, 5, 0, "you spoke before the greeting; wait for 220 (RFC 5321 section 3.1); closing")
+}
+
+/// A message dribbles in.
+pub fn message_too_slow(octets: u64) -> Reply {
+    Reply::new(421, 4, 2, format!("the message comes too slowly: {octets} octets so far; closing"))
+}
+
+/// A session goes on and on.
+pub fn no_letter_for_long() -> Reply {
+    Reply::new(421, 4, 2, "this session has gone on for too long without a letter; closing")
 }

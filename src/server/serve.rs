@@ -4,6 +4,7 @@ use super::budget::Budget;
 use super::control;
 use super::doors;
 use super::house::House;
+use super::limits::watch::Watch;
 use super::listeners::{Listeners, bind_unix};
 use crate::config;
 use crate::error::{Exit, Failure};
@@ -63,11 +64,12 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let mut open_doors = JoinSet::new();
     let mut open = Opened::default();
     let limits = &house.config().limits;
-    let strangers = Budget::new(limits.connections, limits.connections_per_ip);
+    let strangers = Budget::new(files::connections(limits.connections), limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
+    let watch = Watch::new(limits);
     let hall = |budget: &Arc<Budget>| {
-        let (budget, house, stop) = (Arc::clone(budget), Arc::clone(&house), stopped.clone());
-        doors::Hall { budget, house, stop }
+        let (budget, watch) = (Arc::clone(budget), Arc::clone(&watch));
+        doors::Hall { budget, watch, house: Arc::clone(&house), stop: stopped.clone() }
     };
     for (door, listener) in listeners.tcp {
         let listener = TcpListener::from_std(listener).map_err(os)?;

@@ -70,7 +70,7 @@ async fn commit(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -
         received: received(id, done, None).into_bytes(),
         junk: false,
     };
-    let house = Arc::clone(house);
+    let (house, size) = (Arc::clone(house), done.facts.size);
     let outcome = blocking(move || {
         let claim = match house.queue.claim(&marks, now)? {
             (Seen::New, claim) => claim,
@@ -82,6 +82,7 @@ async fn commit(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -
         if let Err(reply) = letter.accepted.fresh(now) {
             return Ok(Outcome::Reply(reply));
         }
+        house.premises.room_in_state(size)?;
         let entry = house.queue.commit(entry, &letter.head, &letter.body, claim)?;
         deliver_at_once(&house, &entry);
         Ok::<_, StoreError>(Outcome::Queued(entry))

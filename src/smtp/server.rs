@@ -9,6 +9,7 @@ pub use super::data::EndOfData;
 use super::data::{Piece, Reader};
 use super::reply::{Reply, say};
 use crate::mail::envelope::{Recipient, Sender};
+pub use conduct::Counts;
 use conduct::{Conduct, Kind};
 use input::{Input, Line};
 use std::ops::Range;
@@ -67,6 +68,7 @@ pub struct Session {
     sender_refused: bool,
     reset_due: bool,
     conduct: Conduct,
+    farewell: Option<Reply>,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,7 @@ impl Session {
             transaction: None,
             sender_refused: false,
             reset_due: false,
+            farewell: None,
         }
     }
 
@@ -197,6 +200,21 @@ impl Session {
         }
     }
 
+    /// What the client has said so far.
+    pub fn counts(&self) -> Counts {
+        self.conduct.counts()
+    }
+
+    /// Whether an envelope is begun.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// The reply that ended the session, once one did.
+    pub fn farewell(&self) -> Option<&Reply> {
+        self.farewell.as_ref()
+    }
+
     /// What the client called itself, and whether it said EHLO; for `Received`.
     pub fn greeted_as(&self) -> Option<(&str, bool)> {
         self.greeted.as_ref().map(|(name, extended)| (name.as_str(), *extended))
@@ -229,6 +247,7 @@ impl Session {
     }
 
     fn command(&mut self, line: &[u8]) {
+        self.conduct.command();
         let context = Context {
             hostname: &self.settings.hostname,
             door: self.settings.door,
@@ -379,6 +398,7 @@ impl Session {
 
     fn close(&mut self, reply: Reply) {
         reply.encode(&mut self.output);
+        self.farewell = Some(reply);
         self.state = State::Closed;
     }
 }

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Octets that are read from a spill's file at once.
 const SLICE: usize = 64 << 10;
 
+/// How often a spill in a file asks whether its disk has space enough, in octets.
+const CHECK: u64 = 1 << 20;
+
 /// Where spills go: a directory of `state_dir` for `O_TMPFILE`, and one budget of memory over all connections.
 #[derive(Debug)]
 pub struct SpillRoom {
@@ -21,12 +24,25 @@ pub struct SpillRoom {
     each: usize,
     all: usize,
     used: AtomicUsize,
+    /// Octets of its disk that spills leave free.
+    free_space: u64,
 }
 
 impl SpillRoom {
     /// `each`: octets that one spill may hold in memory (256 KiB); `all`: octets that all together may. The directory
     /// is made if it is missing.
     pub fn open(directory: &Path, each: usize, all: usize) -> Result<Arc<SpillRoom>, StoreError> {
+        SpillRoom::open_keeping(directory, each, all, 0)
+    }
+
+    /// The same, whose spills leave `free_space` octets of the disk free: letters that are on their way must not take what is
+    /// kept for those that are accepted.
+    pub fn open_keeping(
+        directory: &Path,
+        each: usize,
+        all: usize,
+        free_space: u64,
+    ) -> Result<Arc<SpillRoom>, StoreError> {
         let context = || format!("{}: making room for letters on their way", directory.display());
         DirBuilder::new()
             .recursive(true)
@@ -36,7 +52,7 @@ impl SpillRoom {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(directory, flags, Mode::empty())
             .map_err(|errno| StoreError::io(context(), errno.into()))?;
-        Ok(Arc::new(SpillRoom { directory: handle, each, all, used: AtomicUsize::new(0) }))
+        Ok(Arc::new(SpillRoom { directory: handle, each, all, used: AtomicUsize::new(0), free_space }))
     }
 
     /// Octets of memory that spills hold now.
@@ -110,6 +126,10 @@ impl Spill {
             Body::Memory(held) => held.extend_from_slice(bytes),
             // At the counted place: what an append that failed left behind is overwritten.
             Body::File { file, from } => {
+                if self.length / CHECK != (self.length + bytes.len() as u64) / CHECK {
+                    durable::check_space(&self.room.directory, self.room.free_space)
+                        .map_err(|errno| spilling(errno.into()))?;
+                }
                 file.write_all_at(bytes, *from + self.length).map_err(spilling)?;
             }
         }

@@ -47,6 +47,11 @@ impl Mailbox {
             rustix::fs::accessat(&self.handle, name, access, AtFlags::EACCESS)
                 .map_err(|errno| self.fault(&format!("no letter can be written to its {name}"), errno))?;
         }
+        self.check_space(free_space)
+    }
+
+    /// Whether its disk has `free_space` octets left, and inodes. Part of the answer to the final dot.
+    pub fn check_space(&self, free_space: u64) -> Result<(), StoreError> {
         durable::check_space(&self.handle, free_space)
             .map_err(|errno| self.fault("keeping some space free", errno))
     }

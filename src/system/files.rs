@@ -8,3 +8,20 @@ pub fn raise_limit() {
     // Where it cannot be raised, the usual limit stays.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
+
+/// Files that are not strangers' connections: the owner's, the queue, the relay's, the log.
+const OURS: u64 = 256;
+/// Files that a connection may need: its socket, its spill, and a directory's handles.
+const EACH: u64 = 4;
+
+/// How many of the connections that are wished the limit of open files allows; strangers must not be able to take the
+/// last file from the owner.
+pub fn connections(wished: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let possible = usize::try_from(limit.saturating_sub(OURS) / EACH).unwrap_or(usize::MAX).max(1);
+    if possible < wished {
+        let remedy = "raise it (LimitNOFILE in the service's unit) or lower limits.connections";
+        tracing::warn!(limit, wished, possible, remedy, "too few files may be open for limits.connections");
+    }
+    wished.min(possible)
+}

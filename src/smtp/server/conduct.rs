@@ -16,16 +16,34 @@ pub(super) enum Kind {
     Error,
 }
 
+/// What a client has said since it came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Commands, whatever came of them.
+    pub commands: u32,
+    /// Errors of syntax and sequence.
+    pub errors: u32,
+}
+
 #[derive(Debug)]
 pub(super) struct Conduct {
-    errors: u32,
+    counts: Counts,
     fruitless: usize,
     limit: usize,
 }
 
 impl Conduct {
     pub(super) fn new(recipients: usize) -> Conduct {
-        Conduct { errors: 0, fruitless: 0, limit: FRUITLESS.max(recipients) }
+        Conduct { counts: Counts::default(), fruitless: 0, limit: FRUITLESS.max(recipients) }
+    }
+
+    /// A command came.
+    pub(super) fn command(&mut self) {
+        self.counts.commands = self.counts.commands.saturating_add(1);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// A letter was taken: the client is here for something.
@@ -38,9 +56,9 @@ impl Conduct {
         match kind {
             Kind::Fine => {}
             Kind::Fruitless => self.fruitless += 1,
-            Kind::Error => self.errors += 1,
+            Kind::Error => self.counts.errors = self.counts.errors.saturating_add(1),
         }
-        if self.errors >= ERRORS {
+        if self.counts.errors >= ERRORS {
             say::too_many_errors(&reply)
         } else if self.fruitless > self.limit {
             say::too_many_commands()

@@ -1,4 +1,5 @@
 use super::{Body, Spill, SpillRoom};
+use crate::store::StoreError;
 use std::io::Read;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -93,4 +94,14 @@ fn a_spill_that_lost_its_end_is_a_fault_not_a_shorter_letter() {
     file.set_len(99_999).unwrap();
     assert!(spill.copy_to(&mut Vec::new()).is_err());
     assert!(spill.reader().read_to_end(&mut Vec::new()).is_err());
+}
+
+#[test]
+fn a_spill_leaves_free_what_is_to_be_kept_free() {
+    let top = tempfile::tempdir().unwrap();
+    let room = SpillRoom::open_keeping(&top.path().join("spill"), 16, 16, u64::MAX).unwrap();
+    let mut spill = Spill::new(room);
+    let half = vec![b'x'; 1 << 19];
+    spill.append(&half).unwrap();
+    assert!(matches!(spill.append(&half), Err(StoreError::Full { .. })));
 }

@@ -1,0 +1,268 @@
+//! Waiting for the client, and what of its conduct ends or delays a connection: silence, slowness, haste, too much of anything.
+
+use super::budget::{Place, Waiting};
+use super::limits::pace::{Late, Pace};
+use super::limits::rates::Kind;
+use super::limits::tarpit::Tarpit;
+use super::limits::watch::Client;
+use super::replies;
+use crate::config::Limits;
+use crate::smtp::reply::Reply;
+use crate::smtp::server::{Counts, Session};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// What an unknown client waits for the greeting. Whoever has many to visit does not wait, and speaks first.
+const GREETING: Duration = Duration::from_millis(100);
+
+/// One client's time and conduct.
+pub struct Hearing {
+    place: Place,
+    client: Client,
+    /// It brought a letter lately, or is the owner.
+    known: bool,
+    tarpit: Tarpit,
+    pace: Pace,
+    /// What was counted of the session already.
+    counted: Counts,
+    /// Until when the next octets that matter must come.
+    due: Instant,
+    buffer: Vec<u8>,
+}
+
+/// What came of waiting for the client.
+pub enum Input {
+    /// Octets, in `heard`.
+    Bytes,
+    /// Nothing that may go on: this is to be said.
+    End(Reply),
+    /// The client is not there any more.
+    Gone,
+}
+
+impl Hearing {
+    /// Of a client that has just come.
+    pub fn new(place: Place, client: Client, limits: &Limits) -> Hearing {
+        let now = Instant::now();
+        let patience = Duration::from_secs(limits.command_timeout);
+        Hearing {
+            known: client.is_known(),
+            pace: Pace::new(patience, limits.message_size, now),
+            place,
+            client,
+            tarpit: Tarpit::default(),
+            counted: Counts::default(),
+            due: now,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Waits a moment for a client that speaks before it is greeted (RFC 5321 section 3.1 tells it to wait); none: it did
+    /// not, and may be greeted.
+    pub async fn before_greeting<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Input> {
+        if self.known {
+            return None;
+        }
+        self.due = Instant::now() + GREETING;
+        match self.receive(stream, Waiting::Idle, None, stop).await {
+            Heard::Bytes => {
+                self.client.charge(Kind::Errors, 1);
+                Some(Input::End(replies::spoke_first()))
+            }
+            Heard::Nothing => None,
+            Heard::Stop => Some(Input::End(replies::shutting_down())),
+            Heard::CalledOff => Some(Input::End(replies::called_off())),
+            Heard::Gone => Some(Input::Gone),
+        }
+    }
+
+    /// Waits for the client's next octets. `answered`: it was told something since. A message in flight is finished when the
+    /// server is told to stop.
+    pub async fn listen<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        session: &Session,
+        answered: bool,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Input {
+        if let Err(reply) = self.count(session.counts()) {
+            return Input::End(reply);
+        }
+        let now = Instant::now();
+        let abreast = self.pace.abreast(now);
+        let (end, late) = self.pace.end();
+        // Octets that end no command do not move it: a line that drips for ever ends.
+        if answered || abreast.is_some() {
+            self.due = now + session.timeout();
+        }
+        self.due = self.due.min(end);
+        let waiting = match abreast.is_some() || session.in_transaction() {
+            true => Waiting::Within,
+            false => Waiting::Idle,
+        };
+        match self.receive(stream, waiting, abreast, stop).await {
+            Heard::Bytes => {
+                self.pace.octets(self.buffer.len());
+                self.client.charge(Kind::Octets, self.buffer.len() as u64);
+                Input::Bytes
+            }
+            Heard::Nothing if Instant::now() < end => Input::End(replies::timed_out()),
+            Heard::Nothing => Input::End(match late {
+                Late::Message(octets) => replies::message_too_slow(octets),
+                Late::Session => replies::no_letter_for_long(),
+            }),
+            Heard::Stop => Input::End(replies::shutting_down()),
+            Heard::CalledOff => Input::End(replies::called_off()),
+            Heard::Gone => Input::Gone,
+        }
+    }
+
+    /// What was heard last.
+    pub fn heard(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Whether another message may begin.
+    pub fn may_begin(&self) -> Result<(), Reply> {
+        let within = self.client.within(Kind::Octets).and_then(|()| self.client.may(Kind::Messages));
+        within.map_err(|over| replies::over_rate(450, &over)).inspect_err(|reply| self.tell("put off", reply))
+    }
+
+    /// Whether another recipient may be named.
+    pub fn may_name(&self) -> Result<(), Reply> {
+        let within = self.client.may(Kind::Recipients);
+        within.map_err(|over| replies::over_rate(450, &over)).inspect_err(|reply| self.tell("put off", reply))
+    }
+
+    /// Notes the answer to a recipient; how long it is to be held back.
+    pub fn recipient(&mut self, reply: &Reply) -> Duration {
+        if reply.is_positive() {
+            self.tarpit.accepted();
+        }
+        if !reply.is_permanent() || !self.client.is_stranger() {
+            return Duration::ZERO;
+        }
+        self.client.charge(Kind::Refused, 1);
+        let delay = self.tarpit.refused(self.client.within(Kind::Refused).is_err());
+        if !delay.is_zero() {
+            self.tell("answered later and later", reply);
+        }
+        delay
+    }
+
+    /// Holds an answer back; it costs a timer, and the place where somebody new needs one: then this is said instead.
+    pub async fn hold(&mut self, delay: Duration, stop: &mut watch::Receiver<bool>) -> Option<Reply> {
+        self.place.waits(Waiting::Idle, self.known, std::time::Instant::now());
+        let ended = tokio::select! {
+            () = tokio::time::sleep(delay) => None,
+            () = self.place.called_off() => Some(replies::called_off()),
+            _ = stop.wait_for(|stop| *stop) => Some(replies::shutting_down()),
+        };
+        match self.place.works() {
+            true => ended,
+            false => Some(replies::called_off()),
+        }
+    }
+
+    /// A message begins.
+    pub fn message_begins(&mut self) {
+        self.pace.message_begins(Instant::now());
+    }
+
+    /// It is over; `accepted`: as a letter.
+    pub fn message_ends(&mut self, accepted: bool) {
+        let now = Instant::now();
+        self.pace.message_ends(now);
+        if accepted {
+            self.pace.letter(now);
+            self.client.brought();
+            self.known = true;
+        }
+    }
+
+    /// The client does not take what is said to it.
+    pub fn deaf(&self) {
+        if self.client.may_tell("deaf") {
+            tracing::info!(peer = self.client.shown(), "ended: it does not take the replies");
+        }
+    }
+
+    /// The session is over, and this was the last word.
+    pub fn ended(&self, farewell: Option<&Reply>) {
+        let Some(reply) = farewell.filter(|reply| !reply.is_positive()) else { return };
+        if reply.is_permanent() {
+            self.client.charge(Kind::Errors, 1);
+        }
+        self.tell("ended", reply);
+    }
+
+    fn tell(&self, what: &'static str, reply: &Reply) {
+        // What stands behind a colon differs from one to the next.
+        let kind = reply.text.split(':').next().unwrap_or_default();
+        if self.client.may_tell(&format!("{what}: {kind}")) {
+            tracing::info!(peer = self.client.shown(), code = reply.code, reason = reply.text, "{what}");
+        }
+    }
+
+    /// Counts what the session has seen since the last time.
+    fn count(&mut self, counts: Counts) -> Result<(), Reply> {
+        let before = std::mem::replace(&mut self.counted, counts);
+        let errors = counts.errors.saturating_sub(before.errors);
+        for (kind, count) in [(Kind::Commands, counts.commands - before.commands), (Kind::Errors, errors)] {
+            if count > 0 {
+                let within = self.client.within(kind);
+                self.client.charge(kind, count.into());
+                within.map_err(|over| replies::over_rate(421, &over))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads into `buffer` until `due`. `since`: when it last made progress, if that is not now.
+    async fn receive<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        waiting: Waiting,
+        since: Option<Instant>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Heard {
+        // Small for commands, large once a message flows: an idle connection costs 1 KiB.
+        let in_message = since.is_some();
+        let size = if in_message { 64 << 10 } else { 1 << 10 };
+        if self.buffer.capacity() > size {
+            self.buffer = Vec::new();
+        }
+        self.buffer.clear();
+        self.buffer.reserve_exact(size);
+        self.place.waits(waiting, self.known, since.unwrap_or_else(Instant::now).into_std());
+        let heard = tokio::select! {
+            biased;
+            read = tokio::time::timeout_at(self.due, stream.read_buf(&mut self.buffer)) => match read {
+                Ok(Ok(1..)) => Heard::Bytes,
+                Ok(_) => Heard::Gone,
+                Err(_) => Heard::Nothing,
+            },
+            () = self.place.called_off() => Heard::CalledOff,
+            _ = stop.wait_for(|stop| *stop), if !in_message => Heard::Stop,
+        };
+        match (self.place.works(), heard) {
+            (_, Heard::Gone) => Heard::Gone,
+            (false, _) => Heard::CalledOff,
+            (true, heard) => heard,
+        }
+    }
+}
+
+enum Heard {
+    Bytes,
+    Nothing,
+    CalledOff,
+    Stop,
+    Gone,
+}
