@@ -1,6 +1,6 @@
 //! Whether a letter proves that its author's domain sent it (RFC 9989 sections 4.10.2 and 5.3).
 
-use super::record::Record;
+use super::record::{Psd, Record};
 use super::walk::{Relation, Seen, Walk};
 use super::{DmarcEvidence, DmarcPolicy, DmarcResult};
 use crate::mail::address::Domain;
@@ -278,7 +278,6 @@ fn step(name: &str, seen: &Seen) -> String {
 
 /// What was understood of a record, in its own words.
 fn shown(record: &Record) -> String {
-    use super::record::Psd;
     let mut text = match &record.asks {
         Ok(asks) => format!("p={} sp={} np={}", asks.itself, asks.below, asks.nonexistent),
         Err(why) => format!("a record of no use: {why}"),

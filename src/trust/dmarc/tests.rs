@@ -1,6 +1,9 @@
 use super::*;
+use crate::net::dns::tests::{Authority, name};
 use crate::policy::spf::SpfIdentity;
 use crate::trust::forge::{Table, wait};
+use hickory_proto::rr::RData;
+use hickory_proto::rr::rdata::{CNAME, TXT};
 
 fn domain(name: &str) -> Domain {
     Domain::parse(name).unwrap()
@@ -143,4 +146,36 @@ fn who_vouches() {
     let with = |fault| [[("SPF of bounce.example.com".to_owned(), fault)].as_slice(), &dkim].concat();
     assert_eq!(shown(&spf(SpfResult::Pass)), with(false));
     assert_eq!(shown(&spf(SpfResult::TempError)), with(true));
+}
+
+/// With DNS itself: strings are joined, aliases followed, and a name without addresses exists all the same.
+#[tokio::test]
+async fn against_a_name_server() {
+    let text =
+        |strings: &[&str]| RData::TXT(TXT::new(strings.iter().map(|text| (*text).to_owned()).collect()));
+    let alias = RData::CNAME(CNAME(name("_dmarc.example.test.")));
+    let authority = Authority::start(&[
+        ("_dmarc.example.test.", text(&["v=DMARC1; p=no", "ne; np=reject; psd=n"])),
+        ("www.example.test.", text(&["hello"])),
+        ("_dmarc.alias.test.", alias),
+        ("_dmarc.two.test.", text(&["v=DMARC1; p=reject"])),
+        ("_dmarc.two.test.", text(&["v=DMARC1; p=none"])),
+    ])
+    .await;
+    let authors = ["www.example.test", "gone.example.test", "alias.test", "two.test", "elsewhere.example"];
+    let authors: Vec<Domain> = authors.iter().map(|name| domain(name)).collect();
+    let evidence = discover(&authors, &authority.dns).await.judge(&[], &authority.dns).await;
+    let found: Vec<(&str, DmarcPolicy, Option<&str>)> =
+        evidence.iter().map(|one| (one.result.word(), one.policy, one.record_at.as_deref())).collect();
+    assert_eq!(
+        found,
+        [
+            ("fail", DmarcPolicy::None, Some("example.test")),
+            ("fail", DmarcPolicy::Reject, Some("example.test")),
+            ("fail", DmarcPolicy::None, Some("alias.test")),
+            ("none", DmarcPolicy::None, None),
+            ("temperror", DmarcPolicy::Reject, None),
+        ]
+    );
+    assert_eq!(evidence[3].steps[0], "_dmarc.two.test: 2 records, which count as none");
 }
