@@ -66,6 +66,9 @@ pub struct Author {
     pub domain: Domain,
     /// Whether it is one of ours.
     pub ours: bool,
+    /// Whether it stands in a display name only. Readers who show nothing else must not be shown our name; DMARC is about
+    /// addresses.
+    pub in_name: bool,
 }
 
 /// What is to be done, mildest first.

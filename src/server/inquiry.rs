@@ -46,7 +46,7 @@ impl Client {
         };
         let (peer, spf) = tokio::join!(
             peer::look_at(&premises.dns, self.ip, &self.helo, &premises.name, &premises.lists),
-            spf::check_host(&premises.dns, &question)
+            spf::check_host(&spf::Within::new(&premises.dns, spf::PATIENCE), &question)
         );
         Known { peer, spf }
     }

@@ -44,10 +44,14 @@ impl Gathering {
         let mut authors: Vec<Author> = Vec::new();
         let mut known = HashSet::new();
         let from = split.fields.iter().filter(|field| plain_name(field.name) == "from");
-        for domain in from.flat_map(|field| author_domains(field.value)) {
-            if authors.len() <= MOST_AUTHORS && known.insert(domain.clone()) {
-                let ours = is_ours(&domain)?;
-                authors.push(Author { domain, ours });
+        for (domain, in_name) in from.flat_map(|field| author_domains(field.value)) {
+            if known.insert(domain.clone()) {
+                if authors.len() <= MOST_AUTHORS {
+                    let ours = is_ours(&domain)?;
+                    authors.push(Author { domain, ours, in_name });
+                }
+            } else if !in_name && let Some(author) = authors.iter_mut().find(|one| one.domain == domain) {
+                author.in_name = false;
             }
         }
         let index = Index::new(&split.fields);
@@ -62,9 +66,10 @@ impl Gathering {
         Ok(Gathering { authors, inspection })
     }
 
-    /// The domains that From names.
+    /// The domains of the authors' addresses.
     pub fn author_domains(&self) -> Vec<Domain> {
-        self.authors.iter().map(|author| author.domain.clone()).collect()
+        let authors = self.authors.iter().filter(|author| !author.in_name);
+        authors.map(|author| author.domain.clone()).collect()
     }
 
     /// The next slice of the body.
@@ -81,18 +86,31 @@ impl Gathering {
 
 /// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows
 /// an `@` counts, as it stands and without comments, quotes and the encoding of RFC 2047: readers differ, and none may be
-/// shown our name.
-fn author_domains(value: &[u8]) -> Vec<Domain> {
+/// shown our name. With each, whether only a display name has it.
+fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
     // An encoded word has no meaning within an address, but some readers decode it there all the same.
     let decoded_by_some = |address: &Address| address.local().contains("=?");
     if let Ok(mailboxes) = mailboxes::parse(value)
         && !mailboxes.iter().any(|mailbox| decoded_by_some(&mailbox.address))
     {
-        return mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned()).collect();
+        let domains = mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned());
+        return domains.map(|domain| (domain, false)).collect();
     }
     let text = String::from_utf8_lossy(value).into_owned();
+    let address = only_address(&text).map(domains_behind_at);
     let readings = [without_comments(&text), text.replace('"', ""), decoded(value), text];
-    readings.iter().flat_map(|reading| domains_behind_at(reading)).collect()
+    let domains = readings.iter().flat_map(|reading| domains_behind_at(reading));
+    let in_name = |domain: &Domain| address.as_ref().is_some_and(|address| !address.contains(domain));
+    domains.map(|domain| (domain.clone(), in_name(&domain))).collect()
+}
+
+/// The address of `you@there.example <me@here.example>`, which is against the rules (the name wants quotes) and common: every
+/// reader takes what is in the brackets for the address. None where anything else could be one.
+fn only_address(text: &str) -> Option<&str> {
+    let (name, address) = text.trim().strip_suffix('>')?.split_once('<')?;
+    let plain =
+        !name.contains([',', ';', ':', '(', '"', '\\']) && !address.contains(['<', '>', '(', '"', '\\']);
+    (plain && !name.contains('>')).then_some(address)
 }
 
 fn decoded(value: &[u8]) -> String {

@@ -43,7 +43,8 @@ impl Evidence {
         lines.extend(words.map(|words| format!("SPF: {} itself explains: {words:?}", self.spf.domain)));
         lines.extend(self.authors.iter().map(|author| {
             let whose = if author.ours { ", a domain of ours" } else { "" };
-            format!("From: {}{whose}", author.domain)
+            let place = if author.in_name { ", in the display name only" } else { "" };
+            format!("From: {}{whose}{place}", author.domain)
         }));
         lines.extend(self.signatures.iter().map(|one| {
             let why = reason(&one.verdict).map(|why| format!(": {why}")).unwrap_or_default();

@@ -45,7 +45,10 @@ pub(in crate::policy) fn letter(from: &[(&str, bool)], signatures: Vec<Signature
             steps: Vec::new(),
             explanation: None,
         },
-        authors: from.iter().map(|(name, ours)| Author { domain: domain(name), ours: *ours }).collect(),
+        authors: from
+            .iter()
+            .map(|(name, ours)| Author { domain: domain(name), ours: *ours, in_name: false })
+            .collect(),
         signatures,
         dmarc: Vec::new(),
         form: Vec::new(),

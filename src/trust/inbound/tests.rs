@@ -157,6 +157,28 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
 }
 
 #[test]
+fn a_name_that_looks_like_an_address_is_no_address() {
+    let judged = |from: &str| {
+        let header = format!("From: {from}\r\n\r\n");
+        let gathering = Gathering::begin(header.as_bytes(), |_| Ok(false)).unwrap();
+        let domains = gathering.author_domains();
+        domains.iter().map(|domain| domain.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(judged("you@bank.example <me@there.example>"), ["there.example"]);
+    assert_eq!(judged("you@there.example <me@there.example>"), ["there.example"]);
+    assert_eq!(judged("\"you@bank.example\" <me@there.example>"), ["there.example"]);
+    for several in [
+        "you@bank.example, <me@there.example>",
+        "<you@bank.example> <me@there.example>",
+        "you@bank.example <me@there.example",
+        "you@bank.example (<me@there.example>",
+        "you@bank.example <me@there.example> x",
+    ] {
+        assert!(judged(several).contains(&"bank.example".to_owned()), "{several}");
+    }
+}
+
+#[test]
 fn a_from_of_ten_thousand_domains_costs_ten_and_is_told_apart() {
     let from = |count: usize| {
         let mailboxes: Vec<String> = (0..count).map(|n| format!("a@{n}.example")).collect();
