@@ -63,7 +63,8 @@ pub struct SpfEvidence {
     /// What decided: the mechanism that matched and the record it stands in, or what is wrong. Our words, with names from DNS
     /// made printable.
     pub why: String,
-    /// What was read and tried on the way, a line each, for `explain`; bounded like the look-ups.
+    /// What was read and tried on the way, a line each, for `explain`: 201 lines of 200 characters at most, of
+    /// visible ASCII.
     pub steps: Vec<String>,
     /// On a fail: what the domain itself says to it (`exp=`, section 6.2), ASCII, one line, bounded. The words of whoever wrote
     /// the record, possibly a stranger: to be shown as such.

@@ -44,9 +44,10 @@ impl Client {
             receiver: premises.name.as_str(),
             now,
         };
+        let in_time = spf::Within::new(&premises.dns, spf::PATIENCE);
         let (peer, spf) = tokio::join!(
             peer::look_at(&premises.dns, self.ip, &self.helo, &premises.name, &premises.lists),
-            spf::check_host(&spf::Within::new(&premises.dns, spf::PATIENCE), &question)
+            spf::check_host(&in_time, &question)
         );
         Known { peer, spf }
     }

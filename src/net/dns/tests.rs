@@ -15,6 +15,11 @@ pub(crate) struct Authority {
 
 impl Authority {
     pub(crate) async fn start(records: &[(&str, RData)]) -> Authority {
+        Authority::of(records.iter().map(|(owner, data)| (name(owner), data.clone()))).await
+    }
+
+    /// The same, with names that cannot be written as host names are.
+    pub(crate) async fn of(records: impl IntoIterator<Item = (Name, RData)>) -> Authority {
         let origin = name("test.");
         let mut zone = InMemoryZoneHandler::<TokioRuntimeProvider>::empty(
             origin.clone(),
@@ -25,7 +30,7 @@ impl Authority {
         let soa = SOA::new(name("ns.test."), name("root.test."), 1, 3600, 600, 86400, 60);
         zone.upsert_mut(Record::from_rdata(origin.clone(), 60, RData::SOA(soa)), 1);
         for (owner, data) in records {
-            assert!(zone.upsert_mut(Record::from_rdata(name(owner), 60, data.clone()), 1), "{owner}");
+            assert!(zone.upsert_mut(Record::from_rdata(owner.clone(), 60, data), 1), "{owner}");
         }
         Authority::serve(origin, zone).await
     }

@@ -1,4 +1,7 @@
 use super::*;
+use crate::net::dns::tests::{Authority, a, name};
+use hickory_resolver::proto::rr::rdata::{MX, TXT};
+use hickory_resolver::proto::rr::{Name, RData};
 use std::sync::Mutex;
 
 /// Records by name (in presentation format) and type; `?` is a fault. Keeps what it was asked.
@@ -148,6 +151,31 @@ async fn what_is_no_domain_is_not_asked_about() {
         let table = Table::new(&[]);
         assert_eq!(check_helo(&table, &question).await.result, SpfResult::None);
         assert_eq!(table.asked(), [format!("TXT {name}")]);
+    }
+}
+
+#[tokio::test]
+async fn dns_is_asked_for_names_that_no_host_has() {
+    let odd = |label: &[u8]| Name::from_labels([label, b"me", b"test"]).unwrap();
+    let text = |text: &str| RData::TXT(TXT::new(vec![text.into()]));
+    let authority = Authority::of([
+        (name("a.test."), text("v=spf1 a:foo:bar/b%_z.me.test -all")),
+        (name("mx.test."), text("v=spf1 mx -all")),
+        (name("mx.test."), RData::MX(MX::new(10, odd(b"x\\.y:z")))),
+        (name("raw.test."), RData::TXT(TXT::from_bytes(vec![b"v=spf1 ", b"\x96all"]))),
+        (odd(b"foo:bar/b z"), a("192.0.2.1")),
+        (odd(b"x\\.y:z"), a("192.0.2.1")),
+    ])
+    .await;
+    for (sender, wanted) in [
+        ("me@a.test", SpfResult::Pass),
+        ("me@mx.test", SpfResult::Pass),
+        ("me@raw.test", SpfResult::PermError),
+        ("me@none.test", SpfResult::None),
+        ("me@elsewhere.example", SpfResult::TempError),
+    ] {
+        let evidence = ask(&Within::new(&authority.dns, PATIENCE), "192.0.2.1", sender).await;
+        assert_eq!(evidence.result, wanted, "{sender}: {evidence:?}");
     }
 }
 
