@@ -76,8 +76,8 @@ where
         match session.step() {
             Step::Read => {
                 let output = session.take_output();
-                if send(stream, &output).await.is_err() {
-                    return hearing.deaf();
+                if let Err(error) = send(stream, &output).await {
+                    return hearing.deaf(&error);
                 }
                 match hearing.listen(stream, &session, !output.is_empty(), &mut stop).await {
                     Input::Bytes => session.feed(hearing.heard()),
@@ -104,8 +104,8 @@ where
                 let mut ended = None;
                 if !delay.is_zero() {
                     // What was answered before must not wait with it.
-                    if send(stream, &session.take_output()).await.is_err() {
-                        return hearing.deaf();
+                    if let Err(error) = send(stream, &session.take_output()).await {
+                        return hearing.deaf(&error);
                     }
                     ended = hearing.hold(delay, &mut stop).await;
                 }

@@ -9,6 +9,7 @@ use super::replies;
 use crate::config::Limits;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Counts, Session};
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
@@ -186,9 +187,9 @@ impl Hearing {
         }
     }
 
-    /// The client does not take what is said to it.
-    pub fn deaf(&self) {
-        if self.client.may_tell("deaf") {
+    /// What is said to the client cannot be written: it is gone, or does not take it.
+    pub fn deaf(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut && self.client.may_tell("deaf") {
             tracing::info!(peer = self.client.shown(), "ended: it does not take the replies");
         }
     }
