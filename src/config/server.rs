@@ -104,6 +104,12 @@ pub struct Inbound {
     pub trusted_forwarders: Vec<String>,
     /// What separates an address from its topic.
     pub topic_separators: String,
+    /// A program that judges each letter, and its arguments; empty: none.
+    pub filter: Vec<String>,
+    /// Seconds that it may take for a letter.
+    pub filter_timeout: u64,
+    /// Whom it runs as, where the server is started as root.
+    pub filter_user: String,
 }
 
 /// What the submission door accepts.
@@ -179,6 +185,9 @@ impl Default for Inbound {
             broken_dkim: BrokenDkim::Reject,
             trusted_forwarders: Vec::new(),
             topic_separators: "/+".into(),
+            filter: Vec::new(),
+            filter_timeout: 30,
+            filter_user: "nobody".into(),
         }
     }
 }

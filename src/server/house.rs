@@ -1,5 +1,6 @@
 //! What every connection shares: configuration, store, queue, resolver, the room for spills.
 
+use super::filter::Filter;
 use super::replies;
 use crate::config;
 use crate::error::{Exit, Failure};
@@ -33,12 +34,14 @@ pub struct House {
     pub relay: relay::Parts,
     /// Turns at reading a header: what that takes for a moment is many times its size.
     pub readers: Semaphore,
+    /// The owner's filter, if he has one.
+    pub filter: Option<Filter>,
     letters: AtomicU64,
 }
 
 impl House {
     /// Opens everything below `state_dir` and the store.
-    pub fn open(config: config::Server) -> Result<House, Failure> {
+    pub fn open(config: config::Server, filter: Option<Filter>) -> Result<House, Failure> {
         let relay = relay::Parts::open(&config)?;
         let (queue, store, dns) = (relay.queue.clone(), relay.store.clone(), relay.dns.clone());
         let room = Arc::clone(&relay.room);
@@ -48,7 +51,7 @@ impl House {
             tracing::warn!(%error, "letters are answered 451 until this is mended");
         }
         let (readers, letters) = (Semaphore::new(READERS), AtomicU64::new(0));
-        Ok(House { config, name, store, queue, dns, room, relay, readers, letters })
+        Ok(House { config, name, store, queue, dns, room, relay, readers, filter, letters })
     }
 
     /// An id for a letter, for `Received`, the log and the reply: the time and a count.

@@ -5,6 +5,7 @@ mod budget;
 mod connection;
 pub mod control;
 mod doors;
+pub mod filter;
 mod house;
 mod listeners;
 mod mx;
