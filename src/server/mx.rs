@@ -1,13 +1,16 @@
 //! A stranger's letter that is whole: judged, then stored, in one directory directly, in several through the queue.
 
+use super::filter::About;
 use super::house::{fault, unix_time};
 use super::parcel::{Gathering, Parcel, Whole};
 use super::recipients::{Finished, KnownRecipient};
 use super::replies;
 use super::trace::{log_decision, received};
 use crate::mail::address::{Address, Domain};
+use crate::mail::envelope::ReversePath;
 use crate::mail::header::split_lenient;
 use crate::mail::trace;
+use crate::policy::filter::FilterVerdict;
 use crate::policy::inbound::{Evidence, decide};
 use crate::policy::results::authentication_results;
 use crate::queue::NewEntry;
@@ -25,7 +28,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub async fn accept(parcel: Parcel, done: Finished) -> Reply {
     let id = done.house.new_id();
     let (reply, mark) = match judge(parcel, &done).await {
-        Ok((letter, mark)) => (store(&id, letter, &done).await.unwrap_or_else(|reply| reply), mark),
+        Ok((mut letter, mark)) => match filter(&id, &mut letter, &done).await {
+            Ok(filtered) => {
+                (store(&id, letter, &done).await.unwrap_or_else(|reply| reply), filtered.or(mark))
+            }
+            Err(reply) => (reply, mark),
+        },
         Err(reply) => (reply, None),
     };
     log_decision(&id, &done, &reply, mark.as_deref());
@@ -52,6 +60,36 @@ async fn judge(parcel: Parcel, done: &Finished) -> Result<(Letter, Option<String
     let admitted = decide(&evidence)?;
     let results = authentication_results(done.house.name.as_str(), &evidence.signatures);
     Ok((Letter { header, body, results }, admitted.mark))
+}
+
+/// What the owner's filter says; a mark for the log where it is junk.
+async fn filter(id: &str, letter: &mut Letter, done: &Finished) -> Result<Option<String>, Reply> {
+    let Some(filter) = &done.house.filter else { return Ok(None) };
+    let about = About {
+        id: id.into(),
+        from: match &done.sender.sender.path {
+            ReversePath::Null => String::new(),
+            path => path.to_string(),
+        },
+        to: done.recipients.iter().map(|known| known.recipient.address.to_string()).collect(),
+        ip: done.peer.ip.map(|ip| ip.to_string()).unwrap_or_default(),
+        helo: done.greeting.as_ref().map(|(name, _)| name.clone()).unwrap_or_default(),
+        size: done.facts.size,
+        hostname: done.house.name.to_string(),
+        ..About::default()
+    };
+    let head = [letter.results.as_bytes(), received(id, done).as_bytes(), &letter.header].concat();
+    let verdict = filter.ask(&about, &head, &letter.body).await;
+    if let Some(reply) = verdict.reply() {
+        return Err(reply);
+    }
+    let (fields, mark) = match verdict {
+        FilterVerdict::Junk { fields } => (fields, Some("junk, says the filter".to_owned())),
+        FilterVerdict::Accept { fields } => (fields, None),
+        FilterVerdict::Defer { .. } | FilterVerdict::Refuse { .. } => return Err(replies::broken()),
+    };
+    letter.results.push_str(&fields.concat());
+    Ok(mark)
 }
 
 /// RFC 5321 section 6.3.
