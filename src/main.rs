@@ -37,6 +37,7 @@ fn run() -> Result<(), Failure> {
     match cli.command {
         Command::Try(options) => ops::trial::run(&options),
         Command::TryDns { zone } => ops::trial::dns::run(&zone),
+        Command::FilterHelper { inside } => server::filter::helper::run(inside.as_deref()),
         Command::Serve => server::serve::run(server_config(&sources)?),
         Command::Gate { args } => gate(&args, &server_config(&sources)?),
         Command::Address(command) => address(command, &server_config(&sources)?),

@@ -197,6 +197,14 @@ pub enum Command {
         #[arg(long)]
         zone: PathBuf,
     },
+
+    /// What runs the filter of `serve`.
+    #[command(hide = true)]
+    FilterHelper {
+        /// What it is there for, where it is confined already.
+        #[arg(long)]
+        inside: Option<String>,
+    },
 }
 
 impl Cli {

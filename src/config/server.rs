@@ -129,6 +129,12 @@ pub struct Inbound {
     pub topic_separators: String,
     /// Lists of addresses (DNSBL zones) whose listings are refused.
     pub dnsbl: Vec<String>,
+    /// A program that judges each letter, and its arguments; empty: none.
+    pub filter: Vec<String>,
+    /// Seconds that it may take for a letter.
+    pub filter_timeout: u64,
+    /// Whom it runs as, where the server is started as root.
+    pub filter_user: String,
 }
 
 /// What the submission door accepts.
@@ -224,6 +230,9 @@ impl Default for Inbound {
             trusted_forwarders: Vec::new(),
             topic_separators: "/+".into(),
             dnsbl: Vec::new(),
+            filter: Vec::new(),
+            filter_timeout: 30,
+            filter_user: "nobody".into(),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::mail::envelope::ReversePath;
 use crate::policy::inbound::Evidence;
 use crate::policy::results::dkim_result;
 use crate::server::explain::{Explanation, Question, explain};
+use crate::server::filter::Filter;
 use crate::smtp::Door;
 use crate::system::user;
 use serde_json::{Value, json};
@@ -36,6 +37,7 @@ pub struct Asked {
 pub fn run(config: Server, asked: Asked, as_json: bool) -> Result<(), Failure> {
     // Read by whoever asks; what the server sees of its tree is seen as the server's user.
     let message = asked.message.as_deref().map(read_letter).transpose()?;
+    let filter = start_filter(&config, &asked)?;
     if config.state_dir.exists() {
         user::become_owner(config.user.as_deref(), &config.state_dir)?;
     }
@@ -52,10 +54,18 @@ pub fn run(config: Server, asked: Asked, as_json: bool) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::OsErr, format!("starting threads: {error}")))?;
-    let explanation = runtime.block_on(explain(config, question))?;
+    let explanation = runtime.block_on(explain(config, question, filter))?;
     match as_json {
         true => print_json(&to_json(&explanation)),
         false => print(&to_text(&explanation)),
+    }
+}
+
+/// The filter is the server's: where it cannot be started as the server would, nothing is said in its place.
+fn start_filter(config: &Server, asked: &Asked) -> Result<Option<Filter>, Failure> {
+    match asked.message.is_some() && asked.door == Door::Mx && config.state_dir.exists() {
+        true => Filter::start(config),
+        false => Ok(None),
     }
 }
 
@@ -117,7 +127,7 @@ fn to_json(explanation: &Explanation) -> Value {
         "steps": explanation.steps,
         "spf": evidence.map(|evidence| evidence.spf.result.word()),
         "dkim": evidence.map(dkim).unwrap_or_default(),
-        "dmarc": evidence.and_then(|evidence| evidence.dmarc.first()).map(|one| one.result.word()),
+        "dmarc": evidence.and_then(Evidence::dmarc).map(|one| one.result.word()),
         "evidence": evidence.map(in_full),
     })
 }

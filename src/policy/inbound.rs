@@ -12,7 +12,7 @@
 //! wins over every other. Of the rest the harshest word counts: refuse, defer, junk, accept. An error in somebody's records
 //! (permerror) never decides anything by itself.
 
-use super::dmarc::DmarcEvidence;
+use super::dmarc::{DmarcEvidence, DmarcResult};
 use super::peer::PeerEvidence;
 use super::signature::{SignatureEvidence, Verdict};
 use super::spf::SpfEvidence;
@@ -175,6 +175,13 @@ impl Evidence {
     pub fn of_envelope(rules: Rules, peer: PeerEvidence, spf: SpfEvidence) -> Evidence {
         let (authors, signatures, dmarc, form) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Evidence { rules, peer, spf, authors, signatures, dmarc, form }
+    }
+
+    /// DMARC's outcome for the author whose domain asks for the most.
+    pub fn dmarc(&self) -> Option<&DmarcEvidence> {
+        let failed = |one: &&DmarcEvidence| one.result != DmarcResult::Pass;
+        let worst = self.dmarc.iter().filter(failed).max_by_key(|one| one.policy);
+        worst.or(self.dmarc.first())
     }
 
     /// Trusted forwarders' signatures on the letter that pass and cover every From: else whoever has a letter of the list

@@ -2,6 +2,7 @@
 
 pub mod cases;
 pub mod dmarc;
+pub mod filter;
 pub mod inbound;
 pub mod peer;
 pub mod results;

@@ -3,6 +3,7 @@
 
 use super::connection::Peer;
 use super::examine::Examined;
+use super::filter::Filter;
 use super::inquiry::Client;
 use super::mx::{self, Judged};
 use super::parcel::{Desk, Parcel};
@@ -11,27 +12,24 @@ use super::recipients::{KnownRecipient, Transaction};
 use super::{replies, submission};
 use crate::config;
 use crate::error::{Exit, Failure};
-use crate::mail::address::{Address, Domain};
+use crate::mail::address::Address;
 use crate::mail::envelope::ReversePath;
-use crate::net::dns::{Dns, MailHosts};
-use crate::policy::cases::{Party, Treatment, number, treat};
+use crate::net::dns::Dns;
 use crate::policy::inbound::Evidence;
 use crate::smtp::Door;
 use crate::smtp::data::{Piece, Reader, Stuffer};
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Session, Settings, Step};
 use crate::store::letter::SpillRoom;
-use crate::store::tree::{Lookup, Store};
-use crate::system::threads::blocking;
+use crate::store::tree::Store;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod envelope;
+
 /// Octets of a body that are kept in memory.
 const SPILL: usize = 256 << 10;
-
-/// MX hosts that are named.
-const HOSTS_SHOWN: usize = 5;
 
 /// Which letter.
 #[derive(Clone, Debug)]
@@ -63,8 +61,13 @@ pub struct Explanation {
     pub evidence: Option<Evidence>,
 }
 
-/// What the server of `config` would do. An error is one of the configuration; a fault of store or DNS is part of the answer.
-pub async fn explain(config: config::Server, question: Question) -> Result<Explanation, Failure> {
+/// What the server of `config` would do, with its filter. An error is one of the configuration; a fault of store or DNS is part
+/// of the answer.
+pub async fn explain(
+    config: config::Server,
+    question: Question,
+    filter: Option<Filter>,
+) -> Result<Explanation, Failure> {
     let fault = |error: &dyn std::fmt::Display| Failure::new(Exit::TempFail, error.to_string());
     let separators = &config.inbound.topic_separators;
     let store =
@@ -72,7 +75,7 @@ pub async fn explain(config: config::Server, question: Question) -> Result<Expla
     let dns = Dns::new(&config.dns).map_err(|error| Failure::new(Exit::Config, error.to_string()))?;
     let room = SpillRoom::open(&std::env::temp_dir(), SPILL, SPILL).map_err(|error| fault(&error))?;
     let premises = Arc::new(Premises::new(config, store, dns)?);
-    Ok(Conversation::new(premises, question).run(Desk::new(room)).await)
+    Ok(Conversation::new(premises, question, filter).run(Desk::new(room)).await)
 }
 
 /// The question on its way through the session.
@@ -86,10 +89,11 @@ struct Conversation {
     evidence: Option<Evidence>,
     junk: bool,
     recipient: Option<KnownRecipient>,
+    filter: Option<Filter>,
 }
 
 impl Conversation {
-    fn new(premises: Arc<Premises>, question: Question) -> Conversation {
+    fn new(premises: Arc<Premises>, question: Question, filter: Option<Filter>) -> Conversation {
         let limits = &premises.config.limits;
         let mut session = Session::new(Settings {
             hostname: premises.name.to_string(),
@@ -110,13 +114,15 @@ impl Conversation {
             evidence: None,
             junk: false,
             recipient: None,
+            filter,
         }
     }
 
     async fn run(mut self, desk: Desk) -> Explanation {
         self.hello().await;
         let mail = self.say(&mail(&self.question)).await;
-        self.look_at_envelope().await;
+        let ours = self.transaction.sender().map(|sender| sender.ours);
+        self.steps.extend(envelope::told(&self.premises, &self.question, ours).await);
         let envelope = mail && self.say(&rcpt(&self.question)).await;
         // What the verdict would look at is of interest also where nobody gets that far.
         match self.question.message.take() {
@@ -179,37 +185,6 @@ impl Conversation {
         positive
     }
 
-    /// Whether the sender's domain can receive mail, which directory answers for the recipient, and which of the eight cases
-    /// that is.
-    async fn look_at_envelope(&mut self) {
-        if let Some(domain) = self.question.sender.address().and_then(Address::domain) {
-            self.steps.push(format!("the sender's domain {}", mail_hosts(&self.premises.dns, domain).await));
-        }
-        let (premises, recipient) = (Arc::clone(&self.premises), self.question.recipient.clone());
-        let found = blocking(move || premises.store.find(&recipient)).await;
-        let to = Party::ours(!matches!(found, Ok(Lookup::NotOurs)));
-        self.steps.push(match found {
-            Ok(Lookup::Found(mailbox)) => format!("the recipient: the directory {} answers", mailbox.label),
-            Ok(Lookup::NoSuchAddress) => "the recipient: the domain is ours, no directory answers".into(),
-            Ok(Lookup::NotOurs) => "the recipient: no domain of ours".into(),
-            Err(fault) => format!("the recipient: {fault}"),
-        });
-        if let Some(sender) = self.transaction.sender() {
-            let (door, from) = (self.question.door, Party::ours(sender.ours));
-            let treatment = match treat(door, from, to) {
-                Treatment::Deliver => "deliver",
-                Treatment::Relay => "relay",
-                Treatment::Refuse => "refuse",
-            };
-            let word = |party| if party == Party::Me { "me" } else { "someone" };
-            let (from_word, to_word) = (word(from), word(to));
-            self.steps.push(format!(
-                "case {} of 8: from {from_word} to {to_word}: {treatment}",
-                number(door, from, to)
-            ));
-        }
-    }
-
     async fn look_at_client(&mut self) {
         if self.question.door == Door::Mx {
             let known = self.client().look_at(&self.premises, now()).await;
@@ -232,7 +207,7 @@ impl Conversation {
         let greeting = Some((self.question.helo.clone(), true));
         let mut done = self.transaction.finish(greeting, reader.facts());
         done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), now()));
-        let judged = mx::judge("explained", parcel, &mut done).await;
+        let judged = mx::judge("explained", parcel, &mut done, None).await;
         self.examined(judged.examined);
     }
 
@@ -301,8 +276,11 @@ impl Conversation {
                 Err(reply) => reply,
             };
         }
-        let Judged { letter, examined } = mx::judge("explained", parcel, &mut done).await;
+        let filter = self.filter.take();
+        let judged = mx::judge("explained", parcel, &mut done, filter.as_ref()).await;
+        let Judged { letter, examined, filtered } = judged;
         self.examined(examined);
+        self.steps.extend(filtered);
         match letter {
             Ok(letter) => {
                 self.junk = letter.junk;
@@ -368,20 +346,6 @@ fn mail(question: &Question) -> String {
 
 fn rcpt(question: &Question) -> String {
     format!("RCPT TO:<{}>", question.recipient)
-}
-
-async fn mail_hosts(dns: &Dns, domain: &Domain) -> String {
-    match dns.mail_hosts(domain).await {
-        Ok(MailHosts::Mx(hosts)) => {
-            let hosts: Vec<&str> = hosts.iter().take(HOSTS_SHOWN).map(|mx| mx.host.as_str()).collect();
-            format!("{domain} can receive mail: MX {}", hosts.join(", "))
-        }
-        Ok(MailHosts::Implicit) => format!("{domain} can receive mail: no MX, but an address"),
-        Ok(MailHosts::NullMx) => format!("{domain} takes no mail: a null MX"),
-        Ok(MailHosts::NoDomain) => format!("{domain} does not exist in DNS"),
-        Ok(MailHosts::NoHosts) => format!("{domain} has neither MX nor A nor AAAA"),
-        Err(fault) => format!("{domain} could not be looked up: {fault}"),
-    }
 }
 
 /// A reply that the session gave by itself.

@@ -1,5 +1,6 @@
 //! What every connection shares: what can be looked at, and with what a letter is kept.
 
+use super::filter::Filter;
 use super::parcel::Desk;
 use super::premises::Premises;
 use super::replies;
@@ -22,19 +23,21 @@ pub struct House {
     pub desk: Desk,
     /// What the relay works with.
     pub relay: relay::Parts,
+    /// The owner's filter, if he has one.
+    pub filter: Option<Filter>,
     letters: AtomicU64,
 }
 
 impl House {
     /// Opens everything below `state_dir` and the store.
-    pub fn open(config: config::Server) -> Result<House, Failure> {
+    pub fn open(config: config::Server, filter: Option<Filter>) -> Result<House, Failure> {
         let relay = relay::Parts::open(&config)?;
         let (queue, desk) = (relay.queue.clone(), Desk::new(Arc::clone(&relay.room)));
         let premises = Premises::new(config, relay.store.clone(), relay.dns.clone())?;
         if let Err(error) = premises.store.check() {
             tracing::warn!(%error, "letters are answered 451 until this is mended");
         }
-        Ok(House { premises: Arc::new(premises), queue, desk, relay, letters: AtomicU64::new(0) })
+        Ok(House { premises: Arc::new(premises), queue, desk, relay, filter, letters: AtomicU64::new(0) })
     }
 
     /// server.toml.

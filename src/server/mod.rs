@@ -7,6 +7,7 @@ pub mod control;
 mod doors;
 mod examine;
 pub mod explain;
+pub mod filter;
 mod hearing;
 mod house;
 mod inquiry;

@@ -1,6 +1,7 @@
 //! A stranger's letter that is whole: judged, then stored, in one directory directly, in several through the queue.
 
 use super::examine::{Examined, Sources, examine};
+use super::filter::{About, Filter};
 use super::house::{House, fault, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
@@ -10,6 +11,7 @@ use crate::mail::address::Address;
 use crate::mail::form::{Carriage, Oddity, oddities};
 use crate::mail::header::split_lenient;
 use crate::mail::trace;
+use crate::policy::filter::FilterVerdict;
 use crate::policy::inbound::Ruling;
 use crate::policy::results::{authentication_results, verdict_field};
 use crate::queue::NewEntry;
@@ -26,8 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Judges and stores; the reply to the final dot.
 pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> Reply {
     let id = house.new_id();
-    let judged = judge(&id, parcel, &mut done).await;
-    let note = judged.examined.as_ref().map(Examined::sentence);
+    let judged = judge(&id, parcel, &mut done, house.filter.as_ref()).await;
+    let note = judged.note();
     let reply = match judged.letter {
         Ok(letter) => store(house, &id, letter, &done).await.unwrap_or_else(|reply| reply),
         Err(reply) => reply,
@@ -38,8 +40,8 @@ pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> R
 
 /// A letter that may come in.
 pub(super) struct Letter {
-    /// The header as it came, the empty line included.
-    header: Vec<u8>,
+    /// Its own header without what only we may write, the empty line included.
+    head: Vec<u8>,
     body: Spill,
     /// What we write on top of it, Received included.
     on_top: Vec<u8>,
@@ -50,16 +52,27 @@ pub(super) struct Letter {
 pub(super) struct Judged {
     pub(super) letter: Result<Letter, Reply>,
     pub(super) examined: Option<Examined>,
+    /// What the owner's filter said, in words.
+    pub(super) filtered: Option<String>,
+}
+
+impl Judged {
+    /// All of it in one sentence, for the log.
+    fn note(&self) -> Option<String> {
+        let parts = [self.filtered.clone(), self.examined.as_ref().map(Examined::sentence)];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
 }
 
 impl From<Reply> for Judged {
     fn from(reply: Reply) -> Judged {
-        Judged { letter: Err(reply), examined: None }
+        Judged { letter: Err(reply), examined: None, filtered: None }
     }
 }
 
 /// Judges a letter that is whole.
-pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judged {
+pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished, filter: Option<&Filter>) -> Judged {
     let whole = match parcel.whole(done).await {
         Ok(whole) => whole,
         Err(reply) => return reply.into(),
@@ -73,23 +86,48 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished) -> Judg
     };
     let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let examined = examine(&premises, Sources { letter, discovery, client, form }, now).await;
-    let ruling = &examined.decision.ruling;
-    if let Some(reply) = ruling.refusal() {
-        return Judged { letter: Err(reply.clone()), examined: Some(examined) };
+    let sources = Sources { letter, discovery, client, form };
+    let examined = examine(&premises, sources, now).await;
+    if let Some(reply) = examined.decision.ruling.refusal() {
+        return Judged { letter: Err(reply.clone()), examined: Some(examined), filtered: None };
     }
-    let on_top = [
-        verdict_field(ruling.word(), &examined.sentence()),
+    // Received stands lowest: a letter that begins with a line that goes on would add to whatever stands above it.
+    let trace = [
         authentication_results(premises.name.as_str(), &examined.evidence),
         received(id, done, examined.evidence.peer.name.confirmed()),
     ];
-    let letter = Letter {
-        header: whole.header,
-        body: whole.body,
-        on_top: on_top.concat().into_bytes(),
-        junk: *ruling == Ruling::Junk,
-    };
-    Judged { letter: Ok(letter), examined: Some(examined) }
+    let trace = trace.concat();
+    let head = own_head(&whole.header, premises.name.as_str());
+    let mut junk = examined.decision.ruling == Ruling::Junk;
+    let (mut fields, mut filtered) = (String::new(), None);
+    if let Some(filter) = filter {
+        let about = About::of(id, done, &examined);
+        let verdict = filter.ask(&about, &[trace.as_bytes(), &head].concat(), &whole.body).await;
+        filtered = Some(format!("the filter says {}", verdict.word()));
+        match verdict {
+            FilterVerdict::Accept { fields: added } => fields = added.concat(),
+            FilterVerdict::Junk { fields: added } => (fields, junk) = (added.concat(), true),
+            FilterVerdict::Defer { .. } | FilterVerdict::Refuse { .. } => {
+                let reply = verdict.reply().unwrap_or_else(replies::broken);
+                return Judged { letter: Err(reply), examined: Some(examined), filtered };
+            }
+        }
+    }
+    let mut judged = Judged { letter: Err(replies::broken()), examined: Some(examined), filtered };
+    let verdict = verdict_field(if junk { "junk" } else { "accept" }, &judged.note().unwrap_or_default());
+    let on_top = [verdict, fields, trace].concat().into_bytes();
+    judged.letter = Ok(Letter { head, body: whole.body, on_top, junk });
+    judged
+}
+
+/// The letter's own header without what only the server that delivers may write.
+fn own_head(header: &[u8], name: &str) -> Vec<u8> {
+    let split = split_lenient(header);
+    let fields: usize = split.fields.iter().map(|field| field.raw.len()).sum();
+    let mut head = trace::strip_forged(&split, name);
+    // The empty line, where there is one.
+    head.extend_from_slice(header.get(fields..).unwrap_or_default());
+    head
 }
 
 /// What is odd in the form of the letter. A letter that goes round in circles is refused (RFC 5321 section 6.3).
@@ -110,22 +148,17 @@ fn look_at_form(header: &[u8], done: &Finished) -> Result<Vec<Oddity>, Reply> {
 }
 
 async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
-    let header = split_lenient(&letter.header);
-    let fields: usize = header.fields.iter().map(|field| field.raw.len()).sum();
-    let mut head = trace::strip_forged(&header, done.premises.name.as_str());
-    // The empty line, where there is one.
-    head.extend_from_slice(letter.header.get(fields..).unwrap_or_default());
     let copies = distinct(&done.recipients);
     match copies.as_slice() {
         [(mailbox, address)] => {
             let own = [trace::return_path(&done.sender.sender.path), trace::delivered_to(address)].concat();
-            let head = [own.as_bytes(), &letter.on_top, &head].concat();
+            let head = [own.as_bytes(), &letter.on_top, &letter.head].concat();
             let room = done.premises.space_for(done.facts.size);
             let junk_of = letter.junk.then(|| done.premises.store.clone());
             store_one((*mailbox).clone(), junk_of, (room, head, letter.body)).await?;
             Ok(replies::stored(id))
         }
-        _ => store_several(house, id, head, letter, done).await,
+        _ => store_several(house, id, letter, done).await,
     }
 }
 
@@ -183,13 +216,12 @@ impl Drop for Abandoned {
 async fn store_several(
     house: &Arc<House>,
     id: &str,
-    head: Vec<u8>,
     letter: Letter,
     done: &Finished,
 ) -> Result<Reply, Reply> {
     let (house, envelope, size) = (Arc::clone(house), done.envelope(), done.facts.size);
     let arrived = unix_time().as_secs() as i64;
-    let Letter { body, on_top: received, junk, .. } = letter;
+    let Letter { head, body, on_top: received, junk } = letter;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk };
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);

@@ -3,6 +3,7 @@
 use super::budget::Budget;
 use super::control;
 use super::doors;
+use super::filter::Filter;
 use super::house::House;
 use super::limits::watch::Watch;
 use super::listeners::{Listeners, bind_unix};
@@ -34,6 +35,8 @@ const STACK: usize = 4 << 20;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: config::Server) -> Result<(), Failure> {
+    // First: as the user that it is started by, with the files and limits that a program expects.
+    let filter = Filter::start(&config)?;
     // A connection is its socket, its spill, and a handle of each directory that its letter goes to.
     files::raise_limit();
     let listeners = Listeners::bind(&config.listen)?;
@@ -41,7 +44,7 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
     if let Some(exposed) = user::exposed(&config.state_dir) {
         tracing::warn!("{exposed}");
     }
-    let house = Arc::new(House::open(config)?);
+    let house = Arc::new(House::open(config, filter)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(STACK)
@@ -85,6 +88,9 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
     open_doors.spawn(control::serve(unix, relay.control(), stopped.clone()));
     tasks.spawn(relay::run(relay, stopped.clone()));
+    if house.filter.is_some() {
+        tasks.spawn(watch_filter(Arc::clone(&house), stopped.clone()));
+    }
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =
@@ -160,6 +166,16 @@ impl Opened {
             "ready"
         );
         Ok(())
+    }
+}
+
+/// Breaks off when the filter's helper does. It cannot be started again from here: the user that it was started by is gone.
+async fn watch_filter(house: Arc<House>, mut stop: watch::Receiver<bool>) {
+    if let Some(filter) = &house.filter {
+        tokio::select! {
+            () = filter.ended() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
+        }
     }
 }
 

@@ -69,7 +69,8 @@ pub fn become_owner(user: Option<&str>, state_dir: &Path) -> Result<(), Failure>
     }
 }
 
-fn change_to(wanted: &User) -> Result<(), Failure> {
+/// Becomes another user for good, with his groups and no others.
+pub fn change_to(wanted: &User) -> Result<(), Failure> {
     let name = &wanted.name;
     let failed = |why: String| Failure::new(Exit::OsErr, format!("becoming {name}: {why}"));
     let c_name = CString::new(name.as_str()).map_err(|error| failed(error.to_string()))?;

@@ -6,6 +6,7 @@
 
 pub mod apart;
 pub mod dialogue;
+pub mod filters;
 pub mod forge;
 pub mod home;
 pub mod mx;
