@@ -28,7 +28,7 @@ fn both_doors_and_the_relay_work_over_ipv6_alone() {
     let reply = wire.transact(FRIEND, &[ME], &letter(FRIEND, ME, "in"));
     assert!(reply.starts_with("250"), "{reply}");
     let came = ours.letters("here.example/me");
-    assert!(came[0].contains("([IPv6:::1])"), "{}", came[0]);
+    assert!(came[0].contains("[IPv6:::1])"), "{}", came[0]);
 
     let (mut wire, server) = Wire::greeted(ours.submission());
     let message = me.sealed(&letter(ME, FRIEND, "out"), &server, &[FRIEND]);

@@ -6,7 +6,11 @@ use libfuzzer_sys::fuzz_target;
 use pillarbox::config::{Accept, BrokenDkim};
 use pillarbox::mail::address::{Address, Domain};
 use pillarbox::net::dns::DnsError;
+use pillarbox::policy::inbound::{Evidence, Rules, sentence};
+use pillarbox::policy::peer::{PeerEvidence, PeerName};
+use pillarbox::policy::results::{authentication_results, verdict_field};
 use pillarbox::policy::signature::Verdict;
+use pillarbox::policy::spf::{SpfEvidence, SpfIdentity, SpfResult};
 use pillarbox::policy::submission::{Channel, decide};
 use pillarbox::store::StoreError;
 use pillarbox::store::tree::DirId;
@@ -43,22 +47,37 @@ fn mentions_seal(head: &[u8]) -> bool {
     fields.iter().any(|field| field.is("Envelope-Seal"))
 }
 
-fn at_mx<'a>(
-    header: &[u8],
-    body: impl Iterator<Item = &'a [u8]>,
-    keys: &Keys,
-) -> pillarbox::policy::inbound::Evidence {
+fn at_mx<'a>(header: &[u8], body: impl Iterator<Item = &'a [u8]>, keys: &Keys) -> inbound::Letter {
     let ours = Domain::parse("here.example").unwrap();
     let mut gathering = inbound::Gathering::begin(header, |domain| Ok(*domain == ours)).unwrap();
     body.for_each(|slice| gathering.body(slice));
-    let evidence = now(gathering.finish(keys, BrokenDkim::Reject, Vec::new(), NOW));
-    let _ = pillarbox::policy::inbound::decide(&evidence);
-    let results = pillarbox::policy::results::authentication_results("mx.here.example", &evidence.signatures);
+    let letter = now(gathering.finish(keys, NOW));
+    let mut evidence = Evidence::of_envelope(
+        Rules { broken_dkim: BrokenDkim::Reject, trusted_forwarders: Vec::new() },
+        PeerEvidence {
+            ip: std::net::Ipv4Addr::LOCALHOST.into(),
+            helo: String::new(),
+            helo_oddity: None,
+            name: PeerName::Missing,
+            listings: Vec::new(),
+        },
+        SpfEvidence {
+            result: SpfResult::None,
+            identity: SpfIdentity::MailFrom,
+            domain: String::new(),
+            why: String::new(),
+            steps: Vec::new(),
+            explanation: None,
+        },
+    );
+    (evidence.authors, evidence.signatures) = (letter.authors.clone(), letter.signatures.clone());
+    let said = sentence(&evidence, &pillarbox::policy::inbound::decide(&evidence));
+    let results = authentication_results("mx.here.example", &evidence) + &verdict_field("accept", &said);
     assert!(results.ends_with("\r\n") && !results.contains("\r\n\r\n"), "{results:?}");
     for line in results.split_inclusive("\r\n").skip(1) {
         assert!(line.starts_with([' ', '\t']), "{results:?}");
     }
-    evidence
+    letter
 }
 
 fn at_submission<'a>(

@@ -21,6 +21,7 @@ use std::collections::HashSet;
 const LOOKED_AT: usize = 10;
 
 /// What the letter itself shows.
+#[derive(Clone, Debug)]
 pub struct Letter {
     /// The domains that From names.
     pub authors: Vec<Author>,
