@@ -77,8 +77,7 @@ fn sender(text: &str) -> Result<ReversePath, Failure> {
 }
 
 fn address(text: &str) -> Result<Address, Failure> {
-    Address::parse(bare(text))
-        .map_err(|error| Failure::new(Exit::Usage, format!("{text:?} is no address: {error}")))
+    Address::parse(bare(text)).map_err(|error| Failure::new(Exit::Usage, error.to_string()))
 }
 
 /// Without the brackets that a path has in SMTP.

@@ -133,16 +133,11 @@ impl Store {
     /// disk of `state_dir` must have room too: what is accepted goes there first, or may have to, and the dead letters lie
     /// there. Makes what is missing in the mailbox, unless this is a look.
     pub fn check_room(&self, mailbox: &Mailbox, free_space: u64) -> Result<(), StoreError> {
-        if !self.watch.is_look() {
-            mailbox.check_writable(free_space)?;
-            return self.check_state(free_space);
+        match self.watch.is_look() {
+            true => mailbox.seems_writable(free_space)?,
+            false => mailbox.check_writable(free_space)?,
         }
-        mailbox.seems_writable(free_space)?;
-        match self.watch.state() {
-            Ok(_) => self.check_state(free_space),
-            // Made by the first start of a server.
-            Err(_) => Ok(()),
-        }
+        self.check_state(free_space)
     }
 
     /// Whether MAIL_ROOT is the remembered one and holds a domain, now. For start-up, `status` and `doctor`.
@@ -241,7 +236,11 @@ impl Store {
     /// Whether `state_dir` can be written to now and has `free_space` octets left: what is accepted goes there first, or
     /// may have to.
     pub fn check_state(&self, free_space: u64) -> Result<(), StoreError> {
-        let state = self.watch.state()?;
+        let state = match self.watch.state() {
+            // Made by the first start of a server.
+            Err(_) if self.watch.is_look() => return Ok(()),
+            state => state?,
+        };
         rustix::fs::accessat(state, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
             .and_then(|()| durable::check_space(state, free_space))
             .map_err(|errno| StoreError::io("state_dir: nothing can be written to it", errno.into()))

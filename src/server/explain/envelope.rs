@@ -20,7 +20,15 @@ pub async fn told(premises: &Arc<Premises>, question: &Question, ours: Option<bo
         steps.push(format!("the sender's domain {}", mail_hosts(&premises.dns, domain).await));
     }
     let (here, recipient) = (Arc::clone(premises), question.recipient.clone());
-    let found = blocking(move || here.store.find(&recipient)).await;
+    let (found, room) = blocking(move || {
+        let found = here.store.find(&recipient);
+        let room = match &found {
+            Ok(Lookup::Found(mailbox)) => here.room_for(mailbox, 0),
+            _ => here.room_in_state(0),
+        };
+        (found, room)
+    })
+    .await;
     let to = Party::ours(!matches!(found, Ok(Lookup::NotOurs)));
     steps.push(match found {
         Ok(Lookup::Found(mailbox)) => format!("the recipient: the directory {} answers", mailbox.label),
@@ -28,6 +36,7 @@ pub async fn told(premises: &Arc<Premises>, question: &Question, ours: Option<bo
         Ok(Lookup::NotOurs) => "the recipient: no domain of ours".into(),
         Err(fault) => format!("the recipient: {fault}"),
     });
+    steps.extend(room.err().map(|fault| format!("nothing can be stored now: {fault}")));
     steps.extend(ours.map(|ours| {
         let from = Party::ours(ours);
         let treatment = match treat(question.door, from, to) {
