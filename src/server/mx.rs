@@ -1,11 +1,11 @@
 //! A stranger's letter that is whole: judged, then stored, in one directory directly, in several through the queue.
 
 use super::examine::{Examined, Sources, examine};
-use super::house::{House, fault, unix_time};
+use super::house::{House, fault_at, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
 use super::replies;
-use super::trace::{log_decision, received};
+use super::trace::{Why, log_decision, received};
 use crate::mail::address::Address;
 use crate::mail::form::{Carriage, Oddity, oddities};
 use crate::mail::header::split_lenient;
@@ -24,15 +24,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Judges and stores; the reply to the final dot.
-pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> Reply {
-    let id = house.new_id();
-    let judged = judge(&id, parcel, &mut done).await;
+pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, mut done: Finished) -> Reply {
+    let judged = judge(id, parcel, &mut done).await;
     let note = judged.examined.as_ref().map(Examined::sentence);
-    let reply = match judged.letter {
-        Ok(letter) => store(house, &id, letter, &done).await.unwrap_or_else(|reply| reply),
-        Err(reply) => reply,
+    let verdict = judged.examined.as_ref().map(|examined| examined.decision.ruling.word());
+    let stored = match judged.letter {
+        Ok(letter) => store(house, id, letter, &done).await,
+        Err(reply) => Err(reply),
     };
-    log_decision(&id, &done, &reply, note.as_deref());
+    let (reply, place) = match stored {
+        Ok(place) => (replies::stored(id), place),
+        Err(reply) => (reply, None),
+    };
+    log_decision(id, &done, &reply, &Why { verdict, place: place.as_deref(), note: note.as_deref() });
     reply
 }
 
@@ -109,7 +113,13 @@ fn look_at_form(header: &[u8], done: &Finished) -> Result<Vec<Oddity>, Reply> {
     Ok(oddities(&header, carriage))
 }
 
-async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
+/// Where it lies, if it needed no queue.
+async fn store(
+    house: &Arc<House>,
+    id: &str,
+    letter: Letter,
+    done: &Finished,
+) -> Result<Option<String>, Reply> {
     let header = split_lenient(&letter.header);
     let fields: usize = header.fields.iter().map(|field| field.raw.len()).sum();
     let mut head = trace::strip_forged(&header, done.premises.name.as_str());
@@ -122,10 +132,9 @@ async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) ->
             let head = [own.as_bytes(), &letter.on_top, &head].concat();
             let room = done.premises.space_for(done.facts.size);
             let junk_of = letter.junk.then(|| done.premises.store.clone());
-            store_one((*mailbox).clone(), junk_of, (room, head, letter.body)).await?;
-            Ok(replies::stored(id))
+            store_one(id, (*mailbox).clone(), junk_of, (room, head, letter.body)).await.map(Some)
         }
-        _ => store_several(house, id, head, letter, done).await,
+        _ => store_several(house, id, head, letter, done).await.map(|()| None),
     }
 }
 
@@ -143,12 +152,13 @@ fn distinct(recipients: &[KnownRecipient]) -> Vec<(&Mailbox, &Address)> {
 }
 
 /// `junk_of` is the tree where the letter goes to the address's directory for junk, if there is one; `room` the octets that must
-/// be free.
+/// be free. The directory that it went to.
 async fn store_one(
+    id: &str,
     mailbox: Mailbox,
     junk_of: Option<Store>,
     (room, head, body): (u64, Vec<u8>, Spill),
-) -> Result<(), Reply> {
+) -> Result<String, Reply> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let stored = blocking(move || {
@@ -158,14 +168,15 @@ async fn store_one(
         let staged = mailbox.stage(None, &head, &body)?;
         // The client was told 451 by now: what is not visible yet must not become so.
         if flag.load(Ordering::SeqCst) {
-            return Ok::<bool, StoreError>(false);
+            return Ok::<_, StoreError>(None);
         }
-        staged.commit().map(|_| true)
+        staged.commit()?;
+        Ok(Some(mailbox.label))
     });
     match stored.await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(replies::too_slow()),
-        Err(error) => Err(fault(&error)),
+        Ok(Some(place)) => Ok(place),
+        Ok(None) => Err(replies::too_slow()),
+        Err(error) => Err(fault_at(id, &error)),
     }
 }
 
@@ -186,8 +197,9 @@ async fn store_several(
     head: Vec<u8>,
     letter: Letter,
     done: &Finished,
-) -> Result<Reply, Reply> {
+) -> Result<(), Reply> {
     let (house, envelope, size) = (Arc::clone(house), done.envelope(), done.facts.size);
+    let named = id.to_owned();
     let arrived = unix_time().as_secs() as i64;
     let Letter { body, on_top: received, junk, .. } = letter;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk };
@@ -200,12 +212,12 @@ async fn store_several(
         }
         house.premises.room_in_state(size)?;
         let entry = house.queue.commit(entry, &head, &body, None)?;
+        // Before the lines that know it by the entry alone, and also where nobody waits for the outcome any more.
+        tracing::info!(id = named, %entry, "several directories: through the queue");
         deliver_at_once(&house, &entry);
-        Ok::<_, StoreError>(Some(entry))
+        Ok::<_, StoreError>(Some(()))
     });
-    let entry = committed.await.map_err(|error| fault(&error))?.ok_or_else(replies::too_slow)?;
-    tracing::info!(id, entry = %entry, "several directories: through the queue");
-    Ok(replies::stored(id))
+    committed.await.map_err(|error| fault_at(id, &error))?.ok_or_else(replies::too_slow)
 }
 
 /// Local copies, as soon as the entry is committed. What fails here stays in the queue, and the relay tries again.
