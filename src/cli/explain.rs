@@ -1,5 +1,6 @@
 //! `explain`.
 
+use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use pillarbox::smtp::Door;
 use std::net::IpAddr;
@@ -9,8 +10,10 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Who sends it: MAIL FROM, '<>' for a bounce
+    #[arg(required_unless_present = "log", default_value_if("log", ArgPredicate::IsPresent, ""))]
     pub from: String,
     /// Whom it is for: RCPT TO
+    #[arg(required_unless_present = "log", default_value_if("log", ArgPredicate::IsPresent, ""))]
     pub to: String,
     /// The door that it comes to
     #[arg(long, value_enum, default_value = "mx")]
@@ -24,6 +27,12 @@ pub struct ExplainArgs {
     /// The letter itself, a file or - for standard input
     #[arg(long, value_name = "FILE")]
     pub message: Option<PathBuf>,
+    /// Instead: tells the story of the letter with this id from the log
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "door", "ip", "helo", "message"])]
+    pub log: Option<String>,
+    /// Where the log is kept, if not in the journal; - for standard input
+    #[arg(long, value_name = "FILE", requires = "log")]
+    pub log_file: Option<PathBuf>,
     /// Prints JSON
     #[arg(long)]
     pub json: bool,
