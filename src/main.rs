@@ -92,8 +92,8 @@ fn explain(args: ExplainArgs, sources: &Sources) -> Result<(), Failure> {
     }
     let door = args.door();
     let asked = ops::explain::Asked {
-        from: args.from,
-        to: args.to,
+        from: args.from.unwrap_or_default(),
+        to: args.to.unwrap_or_default(),
         door,
         ip: args.ip,
         helo: args.helo,

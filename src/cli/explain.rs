@@ -1,6 +1,5 @@
 //! `explain`.
 
-use clap::builder::ArgPredicate;
 use clap::{Args, ValueEnum};
 use pillarbox::smtp::Door;
 use std::net::IpAddr;
@@ -10,11 +9,11 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Who sends it: MAIL FROM, '<>' for a bounce
-    #[arg(required_unless_present = "log", default_value_if("log", ArgPredicate::IsPresent, ""))]
-    pub from: String,
+    #[arg(required_unless_present = "log")]
+    pub from: Option<String>,
     /// Whom it is for: RCPT TO
-    #[arg(required_unless_present = "log", default_value_if("log", ArgPredicate::IsPresent, ""))]
-    pub to: String,
+    #[arg(required_unless_present = "log")]
+    pub to: Option<String>,
     /// The door that it comes to
     #[arg(long, value_enum, default_value = "mx")]
     door: DoorName,

@@ -42,7 +42,10 @@ fn judge(status: ExitStatus, words: Option<String>) -> Result<Option<String>, Fa
     match words {
         Some(words) if !status.success() => Err(Failure::new(
             Exit::Unavailable,
-            format!("journalctl: {words}; a log that is kept elsewhere can be given with --log-file"),
+            format!(
+                "journalctl: {words}; root and the groups adm and systemd-journal may read the journal, and a log that is \
+                 kept elsewhere can be given with --log-file"
+            ),
         )),
         None if !status.success() && status.code() != Some(1) => {
             Err(Failure::new(Exit::Unavailable, format!("journalctl ended with {status}")))

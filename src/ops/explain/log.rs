@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// The longest line that is read, in octets; a longer one is passed over.
 const LONGEST_LINE: u64 = 1 << 20;
 /// The most ids that one letter is followed under.
-const MOST_IDS: usize = 1_000;
+const MOST_IDS: usize = 100;
 /// How often the log is gone through: a line may name an id that is found to be the letter's only further down.
 const MOST_PASSES: usize = 5;
 
