@@ -137,7 +137,7 @@ fn a_strangers_letter_has_a_story() {
     );
 
     let id = id_in(&town.comes("friend@pass.example", &[ME, YOU], "several"));
-    let events = ["queued", "delivered", "delivered", "accepted"];
+    let events = ["accepted", "queued", "delivered", "delivered"];
     let text = town.tells(&id, &events, "delivered");
     contains(&text, &["queued as ", "put into here.example/me\n", "put into here.example/you\n"]);
     // It has the same story under its name in the queue.
@@ -151,12 +151,12 @@ fn a_strangers_letter_has_a_story() {
 fn the_owners_letter_has_a_story() {
     let town = Town::new();
     let relayed = town.goes(&["friend@there.example"], "relayed");
-    let text = town.tells(&relayed, &["queued", "accepted", "relayed"], "relayed");
+    let text = town.tells(&relayed, &["accepted", "queued", "relayed"], "relayed");
     contains(
         &text,
         &[
             "came to the submission door from me@here.example for friend@there.example, brought by 127.0.0.1",
-            &format!("\n    because: signed by {ME}"),
+            &format!("\n    because: signed by me._domainkey.here.example"),
             &format!("queued as {relayed}\n"),
             "relayed to friend@there.example, taken by mx.there.example [127.0.0.1]: 250 ",
             "; connection: clear",
@@ -164,14 +164,14 @@ fn the_owners_letter_has_a_story() {
         ],
     );
     let later = town.goes(&["later@there.example"], "later");
-    let text = town.tells(&later, &["queued", "accepted", "put off"], "queued");
+    let text = town.tells(&later, &["accepted", "queued", "put off"], "queued");
     contains(&text, &["put off for later@there.example: ", ": 450 ", "; again in "]);
     assert!(town.server.command(&["queue", "drop", &later]).status.success());
-    let text = town.tells(&later, &["queued", "accepted", "put off", "ordered"], "dropped");
+    let text = town.tells(&later, &["accepted", "queued", "put off", "ordered"], "dropped");
     contains(&text, &["ordered by hand for later@there.example: drop\n"]);
 
     let never = town.goes(&["never@there.example"], "never");
-    let text = town.tells(&never, &["queued", "accepted", "given up"], "bounced");
+    let text = town.tells(&never, &["accepted", "queued", "given up"], "bounced");
     contains(
         &text,
         &["given up for never@there.example: ", ": 550 ", "; the sender finds a report in his mailbox\n"],
@@ -183,7 +183,7 @@ fn the_owners_letter_has_a_story() {
 
     let here = town.goes(&[YOU], "here");
     contains(
-        &town.tells(&here, &["queued", "delivered", "accepted"], "delivered"),
+        &town.tells(&here, &["accepted", "queued", "delivered"], "delivered"),
         &["put into here.example/you\n"],
     );
 }
@@ -195,7 +195,7 @@ fn a_letter_that_comes_twice_is_one_story() {
     let say = || id_in(&Wire::greeted(town.server.submission()).0.transact(ME, &[YOU], &sealed));
     let id = say();
     assert_eq!(say(), id);
-    let text = town.tells(&id, &["queued", "delivered", "accepted", "again", "accepted"], "delivered");
+    let text = town.tells(&id, &["accepted", "queued", "delivered", "accepted", "again"], "delivered");
     contains(&text, &[&format!("the same letter once more, which was queued before as {id}\n")]);
 }
 
@@ -215,7 +215,7 @@ fn what_strangers_say_stays_in_its_place() {
 fn the_log_may_come_by_standard_input() {
     let town = Town::new();
     let id = town.goes(&["friend@there.example"], "relayed");
-    let events = ["queued", "accepted", "relayed"];
+    let events = ["accepted", "queued", "relayed"];
     let text = town.tells(&id, &events, "relayed");
     let mut command = Command::new(PILLARBOX);
     command.args(["explain", "--log", &id.to_uppercase(), "--log-file", "-"]);
@@ -249,7 +249,7 @@ fn failed(output: Output, exit: i32) -> String {
 fn without_a_file_the_journal_is_asked() {
     let town = Town::new();
     let id = town.goes(&["friend@there.example"], "relayed");
-    let text = town.tells(&id, &["queued", "accepted", "relayed"], "relayed");
+    let text = town.tells(&id, &["accepted", "queued", "relayed"], "relayed");
     let script = "echo \"$@\" >> asked\nfor last; do :; done\nexec grep -E \"$last\" journal";
     let ask = journal(&town, script);
     let output = ask(&id);

@@ -30,7 +30,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "door", "ip", "helo", "message"])]
     pub log: Option<String>,
     /// Where the log is kept, if not in the journal; - for standard input
-    #[arg(long, value_name = "FILE", requires = "log")]
+    #[arg(long, value_name = "FILE", requires = "log", conflicts_with_all = ["from", "to"])]
     pub log_file: Option<PathBuf>,
     /// Prints JSON
     #[arg(long)]

@@ -39,13 +39,20 @@ impl Story {
     pub fn add(&mut self, line: Line) {
         self.tally.count(&line);
         if self.first.len() < FIRST {
-            return self.first.push(line);
+            let at = if Kind::of(&line).is_arrival() { self.begun_by(&line) } else { self.first.len() };
+            return self.first.insert(at, line);
         }
         if self.last.len() == LAST {
             self.last.pop_front();
             self.left_out += 1;
         }
         self.last.push_back(line);
+    }
+
+    /// Where an arrival belongs: the log has it when it is decided, behind what was done meanwhile.
+    fn begun_by(&self, arrival: &Line) -> usize {
+        let id = arrival.get("id");
+        self.first.iter().position(|line| line.get("id") == id).unwrap_or(self.first.len())
     }
 
     /// For a person: each event with its time, and at the end what became of the letter.

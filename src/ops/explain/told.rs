@@ -53,6 +53,11 @@ impl Kind {
         }
     }
 
+    /// Whether somebody brought the letter.
+    pub fn is_arrival(self) -> bool {
+        matches!(self, Kind::Accepted | Kind::Refused | Kind::Deferred)
+    }
+
     /// For programs.
     pub fn word(self) -> &'static str {
         match self {
@@ -80,7 +85,7 @@ pub(super) fn sentences(line: &Line) -> Vec<String> {
     let entry = || field("entry").unwrap_or_default();
     let attempt = field("attempts").map(|number| format!("attempt {number}"));
     let sentence = match Kind::of(line) {
-        Kind::Accepted | Kind::Refused | Kind::Deferred => return came(line),
+        kind if kind.is_arrival() => return came(line),
         Kind::Queued => format!("queued as {}", entry()),
         Kind::Again => format!("the same letter once more, which was queued before as {}", entry()),
         Kind::Delivered => format!("put into {to}"),
@@ -103,7 +108,7 @@ pub(super) fn sentences(line: &Line) -> Vec<String> {
             let fault = field("fault").map(|fault| format!("not done, since {fault}"));
             joined(format!("ordered by hand for {to}: {order}"), "; ", [fault])
         }
-        Kind::PutOff | Kind::Other => plain(line),
+        _ => plain(line),
     };
     vec![sentence]
 }
