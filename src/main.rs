@@ -51,7 +51,7 @@ fn run() -> Result<(), Failure> {
         Command::Outbox(OutboxCommand::List { server, json }) => {
             ops::outbox::list(&home_config(&sources)?, json, server)
         }
-        Command::Explain(args) => explain(args, server_config(&sources)?),
+        Command::Explain(args) => explain(args, &sources),
         Command::Queue(command) => queue(command, &server_config(&sources)?),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
@@ -87,17 +87,20 @@ fn address(command: AddressCommand, config: &Server) -> Result<(), Failure> {
     }
 }
 
-fn explain(args: ExplainArgs, config: Server) -> Result<(), Failure> {
+fn explain(args: ExplainArgs, sources: &Sources) -> Result<(), Failure> {
+    if let Some(id) = args.log {
+        return ops::explain::log::run(&ops::explain::log::Asked { id, file: args.log_file }, args.json);
+    }
     let door = args.door();
     let asked = ops::explain::Asked {
-        from: args.from,
-        to: args.to,
+        from: args.from.unwrap_or_default(),
+        to: args.to.unwrap_or_default(),
         door,
         ip: args.ip,
         helo: args.helo,
         message: args.message,
     };
-    ops::explain::run(config, asked, args.json)
+    ops::explain::run(server_config(sources)?, asked, args.json)
 }
 
 fn queue(command: QueueCommand, config: &Server) -> Result<(), Failure> {

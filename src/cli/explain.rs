@@ -9,9 +9,11 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// Who sends it: MAIL FROM, '<>' for a bounce
-    pub from: String,
+    #[arg(required_unless_present = "log")]
+    pub from: Option<String>,
     /// Whom it is for: RCPT TO
-    pub to: String,
+    #[arg(required_unless_present = "log")]
+    pub to: Option<String>,
     /// The door that it comes to
     #[arg(long, value_enum, default_value = "mx")]
     door: DoorName,
@@ -24,6 +26,12 @@ pub struct ExplainArgs {
     /// The letter itself, a file or - for standard input
     #[arg(long, value_name = "FILE")]
     pub message: Option<PathBuf>,
+    /// Instead: tells the story of the letter with this id from the log
+    #[arg(long, value_name = "ID", conflicts_with_all = ["from", "to", "door", "ip", "helo", "message"])]
+    pub log: Option<String>,
+    /// Where the log is kept, if not in the journal; - for standard input
+    #[arg(long, value_name = "FILE", requires = "log", conflicts_with_all = ["from", "to"])]
+    pub log_file: Option<PathBuf>,
     /// Prints JSON
     #[arg(long)]
     pub json: bool,

@@ -86,7 +86,7 @@ pub enum Command {
     #[command(subcommand)]
     Address(AddressCommand),
 
-    /// Says what would become of a letter, step by step, and why
+    /// Says what would become of a letter, step by step, and why; or what became of one, from the log
     ///
     /// Runs the code of the live server on a letter that is not there (or on the one in --message) and prints what each
     /// step says: which directory answers, what the sender's records in DNS say, which rule decides, and the reply that the
@@ -97,9 +97,24 @@ pub enum Command {
     ///
     /// Run it on the server, as root or as the server's user.
     ///
+    /// With --log it tells the story of a letter that came: who brought it and for whom, what it was taken for and why, where it
+    /// was put, whom it was relayed to, why it waits, how it ended. The id is that of the letter's Received field, of the
+    /// reply to it or of `pillarbox queue list`: one leads to the others. The log is the journal of the unit
+    /// pillarbox (root and the groups adm and systemd-journal may read it), or --log-file: what the server wrote to stderr,
+    /// or what journalctl printed. What was refused before the letter itself came, at MAIL or RCPT, has no id: look for the
+    /// address (journalctl -u pillarbox -g stranger@example.net), which finds the id of a refused letter as well.
+    ///
+    /// With --json then: `ids`, `events` (each with `time`, `event`, `message` and `fields`), `left_out` (how many of a very
+    /// long story), and `outcome`: delivered, junk, refused, deferred (to be brought again), queued, relayed, bounced,
+    /// dropped (by hand), partly (some recipients were reached), unknown. 69: the log does not know the id.
+    ///
     /// Example: pillarbox explain stranger@example.net me@example.org --ip 192.0.2.1 --helo mx.example.net
     ///
     /// Example: pillarbox explain stranger@example.net me@example.org --ip 192.0.2.1 --message letter.eml
+    ///
+    /// Example: pillarbox explain --log 6a01e2f3c4d5e6f70819
+    ///
+    /// Example: zcat pillarbox.log.2.gz | pillarbox explain --log 6a01e2f3c4d5e6f70819 --log-file -
     Explain(ExplainArgs),
 
     /// Shows the letters that did not leave the server yet, and what to do with them

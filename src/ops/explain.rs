@@ -1,4 +1,10 @@
-//! `explain`: what would become of a letter, and why.
+//! `explain`: what would become of a letter, and why; and what became of one.
+
+mod journal;
+mod line;
+pub mod log;
+mod story;
+mod told;
 
 use super::{print, print_json};
 use crate::config::Server;

@@ -26,10 +26,11 @@ pub(super) fn give_up(
     recipient: &mut RecipientState,
     diagnosis: &Diagnosis,
 ) -> Result<(), StoreError> {
-    report(parts, entry, recipient, Kind::Failed, diagnosis)?;
+    let told = report(parts, entry, recipient, Kind::Failed, diagnosis)?;
     let (id, to, reason) = (&entry.id, &recipient.recipient.address, diagnosis.line());
     let delay = unix_time().saturating_sub(entry.arrived);
-    tracing::warn!(%id, %to, reason, delay, "given up; the sender finds a report in his mailbox");
+    let told = if told { "the sender finds a report in his mailbox" } else { "nobody wants a report" };
+    tracing::warn!(%id, %to, reason, delay, "given up; {told}");
     recipient.attempts = recipient.attempts.saturating_add(1);
     recipient.state = State::Failed { reason };
     Ok(())
@@ -43,7 +44,10 @@ pub(super) fn warn(
     diagnosis: &Diagnosis,
 ) -> Result<(), StoreError> {
     let until = entry.arrived.saturating_add_unsigned(parts.config.retry_for);
-    report(parts, entry, recipient, Kind::Delayed { until }, diagnosis)?;
+    if report(parts, entry, recipient, Kind::Delayed { until }, diagnosis)? {
+        let (id, to) = (&entry.id, &recipient.recipient.address);
+        tracing::info!(%id, %to, "the sender was told of the delay");
+    }
     recipient.warned = true;
     Ok(())
 }
@@ -58,20 +62,25 @@ pub(super) fn confirm(
     words: String,
 ) -> Result<(), StoreError> {
     let status = if kind == Kind::Delivered { (2, 1, 5) } else { (2, 0, 0) };
-    report(parts, entry, recipient, kind, &Diagnosis { status, words, host: None })
+    if report(parts, entry, recipient, kind, &Diagnosis { status, words, host: None })? {
+        let (id, to) = (&entry.id, &recipient.recipient.address);
+        tracing::info!(%id, %to, "the sender was told of the success");
+    }
+    Ok(())
 }
 
+/// Whether it was written: not where nobody wants it.
 fn report(
     parts: &Parts,
     entry: &Entry,
     recipient: &RecipientState,
     kind: Kind,
     diagnosis: &Diagnosis,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let sender = match &entry.envelope.sender.path {
         ReversePath::Address(sender) if dsn::is_wanted(kind, recipient.recipient.notify) => sender,
         // Reports about reports go round in circles (RFC 5321 section 6.1).
-        _ => return Ok(()),
+        _ => return Ok(false),
     };
     let mailbox = mailbox_of(parts, sender)?;
     let letter = match kind {
@@ -102,7 +111,7 @@ fn report(
     head.extend_from_slice(&text);
     let name = entry.id.file_name(letter, &recipient.recipient.address.to_string());
     mailbox.stage(Some(&name), &head, &Spill::new(Arc::clone(&parts.room)))?.commit()?;
-    Ok(())
+    Ok(true)
 }
 
 /// The sender's own directory, or the dead-letter Maildir if it is gone.

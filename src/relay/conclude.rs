@@ -27,7 +27,7 @@ pub(super) fn conclude(
             let Some(state) = states.get_mut(place) else { continue };
             match verdicts.as_mut().map(|verdicts| verdicts.next().unwrap_or_else(unsaid)) {
                 Some(verdict) => judge.judge(state, verdict),
-                None => judge.parts.put_off_for_fault(state, BROKEN.into(), judge.now),
+                None => judge.broke_off(state),
             }
         }
         entry.recipients = states;
@@ -63,6 +63,12 @@ impl Judge<'_> {
             tracing::error!(%id, %to, %error, "no report could be written; the letter is tried again");
             self.parts.put_off_for_fault(recipient, error.to_string(), self.now);
         }
+    }
+
+    fn broke_off(&self, recipient: &mut RecipientState) {
+        let (id, to) = (&self.entry.id, &recipient.recipient.address);
+        tracing::error!(%id, %to, "{BROKEN}; tried again");
+        self.parts.put_off_for_fault(recipient, BROKEN.into(), self.now);
     }
 
     fn delivered(&self, recipient: &mut RecipientState, by: String, tls: String, dsn: bool) {

@@ -113,7 +113,8 @@ impl Copy {
             Door::Submission => forged::without(parts, parts.message(entry)?)?,
         };
         self.mailbox.stage(Some(&name), head.as_bytes(), &body)?.commit()?;
-        tracing::info!(id = %entry.id, to = self.mailbox.label, "delivered");
+        let people = self.recipients.len();
+        tracing::info!(id = %entry.id, to = self.mailbox.label, recipients = people, "delivered");
         Ok(())
     }
 }

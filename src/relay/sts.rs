@@ -170,7 +170,7 @@ impl StsCache {
         match self.download(domain).await {
             Ok(policy) => {
                 let kept = Kept { id, fetched: now, policy };
-                tracing::info!(%domain, id = kept.id, mode = ?kept.policy.mode, "MTA-STS: fetched the policy");
+                tracing::info!(%domain, policy = kept.id, mode = ?kept.policy.mode, "MTA-STS: fetched the policy");
                 *seat.lock() = State { kept: Some(kept.clone()), failed: None };
                 self.store(domain, kept).await;
             }

@@ -154,13 +154,19 @@ where
 
 /// Judges and stores a letter that is whole, within its minute.
 async fn accept(house: &Arc<House>, parcel: Parcel, envelope: super::recipients::Finished) -> Reply {
+    let id = house.new_id();
+    let (door, peer) = (envelope.peer.door, envelope.peer.ip.map(|ip| ip.to_string()));
     let work = async {
-        match envelope.peer.door {
-            Door::Mx => mx::accept(house, parcel, envelope).await,
-            Door::Submission => submission::accept(house, parcel, envelope).await,
+        match door {
+            Door::Mx => mx::accept(house, &id, parcel, envelope).await,
+            Door::Submission => submission::accept(house, &id, parcel, envelope).await,
         }
     };
-    tokio::time::timeout(AFTER_THE_DOT, work).await.unwrap_or_else(|_| replies::too_slow())
+    tokio::time::timeout(AFTER_THE_DOT, work).await.unwrap_or_else(|_| {
+        let reply = replies::too_slow();
+        tracing::warn!(id, ?door, peer, code = reply.code, reason = reply.text, "deferred");
+        reply
+    })
 }
 
 async fn send<S: AsyncWrite + Unpin>(stream: &mut S, output: &[u8]) -> io::Result<()> {

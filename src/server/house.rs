@@ -58,6 +58,12 @@ pub fn fault(error: &StoreError) -> Reply {
     replies::store_fault(error)
 }
 
+/// The same where a letter was to be stored: the line belongs to its story.
+pub fn fault_at(id: &str, error: &StoreError) -> Reply {
+    tracing::warn!(id, %error, "not stored");
+    replies::store_fault(error)
+}
+
 /// Time since 1970.
 pub fn unix_time() -> std::time::Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

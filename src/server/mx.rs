@@ -2,11 +2,11 @@
 
 use super::examine::{Examined, Sources, examine};
 use super::filter::{About, Filter};
-use super::house::{House, fault, unix_time};
+use super::house::{House, fault_at, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
 use super::replies;
-use super::trace::{log_decision, received};
+use super::trace::{Why, log_decision, received};
 use crate::mail::address::Address;
 use crate::mail::form::{Carriage, Oddity, oddities};
 use crate::mail::header::split_lenient;
@@ -26,15 +26,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Judges and stores; the reply to the final dot.
-pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> Reply {
-    let id = house.new_id();
-    let judged = judge(&id, parcel, &mut done, house.filter.as_ref()).await;
-    let note = judged.note();
-    let reply = match judged.letter {
-        Ok(letter) => store(house, &id, letter, &done).await.unwrap_or_else(|reply| reply),
-        Err(reply) => reply,
+pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, mut done: Finished) -> Reply {
+    let judged = judge(id, parcel, &mut done, house.filter.as_ref()).await;
+    let (note, verdict) = (judged.note(), judged.verdict());
+    let stored = match judged.letter {
+        Ok(letter) => store(house, id, letter, &done).await,
+        Err(reply) => Err(reply),
     };
-    log_decision(&id, &done, &reply, note.as_deref());
+    let (reply, place) = match stored {
+        Ok(place) => (replies::stored(id), place),
+        Err(reply) => (reply, None),
+    };
+    log_decision(id, &done, &reply, &Why { verdict, place: place.as_deref(), note: note.as_deref() });
     reply
 }
 
@@ -57,6 +60,17 @@ pub(super) struct Judged {
 }
 
 impl Judged {
+    /// In a word, where it was looked into.
+    fn verdict(&self) -> Option<&'static str> {
+        self.examined.as_ref()?;
+        Some(match &self.letter {
+            Ok(letter) if letter.junk => "junk",
+            Ok(_) => "accept",
+            Err(reply) if reply.is_permanent() => "refuse",
+            Err(_) => "defer",
+        })
+    }
+
     /// All of it in one sentence, for the log.
     fn note(&self) -> Option<String> {
         let parts = [self.filtered.clone(), self.examined.as_ref().map(Examined::sentence)];
@@ -95,29 +109,36 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished, filter:
     let trace = [
         authentication_results(premises.name.as_str(), &examined.evidence),
         received(id, done, examined.evidence.peer.name.confirmed()),
-    ];
-    let trace = trace.concat();
+    ]
+    .concat();
     let head = own_head(&whole.header, premises.name.as_str());
-    let mut junk = examined.decision.ruling == Ruling::Junk;
-    let (mut fields, mut filtered) = (String::new(), None);
-    if let Some(filter) = filter {
-        let about = About::of(id, done, &examined);
-        let verdict = filter.ask(&about, &[trace.as_bytes(), &head].concat(), &whole.body).await;
-        filtered = Some(format!("the filter says {}", verdict.word()));
-        match verdict {
-            FilterVerdict::Accept { fields: added } => fields = added.concat(),
-            FilterVerdict::Junk { fields: added } => (fields, junk) = (added.concat(), true),
-            FilterVerdict::Defer { .. } | FilterVerdict::Refuse { .. } => {
-                let reply = verdict.reply().unwrap_or_else(replies::broken);
-                return Judged { letter: Err(reply), examined: Some(examined), filtered };
-            }
+    let junk = examined.decision.ruling == Ruling::Junk;
+    let (filtered, outcome) = match filter {
+        None => (None, Ok((String::new(), junk))),
+        Some(filter) => {
+            let about = About::of(id, done, &examined);
+            let verdict = filter.ask(&about, &[trace.as_bytes(), &head].concat(), &whole.body).await;
+            (Some(format!("the filter says {}", verdict.word())), added(verdict, junk))
         }
-    }
+    };
     let mut judged = Judged { letter: Err(replies::broken()), examined: Some(examined), filtered };
-    let verdict = verdict_field(if junk { "junk" } else { "accept" }, &judged.note().unwrap_or_default());
-    let on_top = [verdict, fields, trace].concat().into_bytes();
-    judged.letter = Ok(Letter { head, body: whole.body, on_top, junk });
+    judged.letter = outcome.map(|(fields, junk)| {
+        let said = judged.note().unwrap_or_default();
+        let verdict = verdict_field(if junk { "junk" } else { "accept" }, &said);
+        let on_top = [verdict, fields, trace].concat().into_bytes();
+        Letter { head, body: whole.body, on_top, junk }
+    });
     judged
+}
+
+/// What the filter's verdict adds: its fields, and whether the letter is junk, as it may have been before.
+fn added(verdict: FilterVerdict, junk: bool) -> Result<(String, bool), Reply> {
+    match (verdict.reply(), verdict) {
+        (Some(reply), _) => Err(reply),
+        (None, FilterVerdict::Junk { fields }) => Ok((fields.concat(), true)),
+        (None, FilterVerdict::Accept { fields }) => Ok((fields.concat(), junk)),
+        (None, FilterVerdict::Defer { .. } | FilterVerdict::Refuse { .. }) => Err(replies::broken()),
+    }
 }
 
 /// The letter's own header without what only the server that delivers may write.
@@ -147,7 +168,13 @@ fn look_at_form(header: &[u8], done: &Finished) -> Result<Vec<Oddity>, Reply> {
     Ok(oddities(&header, carriage))
 }
 
-async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
+/// Where it lies, if it needed no queue.
+async fn store(
+    house: &Arc<House>,
+    id: &str,
+    letter: Letter,
+    done: &Finished,
+) -> Result<Option<String>, Reply> {
     let copies = distinct(&done.recipients);
     match copies.as_slice() {
         [(mailbox, address)] => {
@@ -155,10 +182,9 @@ async fn store(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) ->
             let head = [own.as_bytes(), &letter.on_top, &letter.head].concat();
             let room = done.premises.space_for(done.facts.size);
             let junk_of = letter.junk.then(|| done.premises.store.clone());
-            store_one((*mailbox).clone(), junk_of, (room, head, letter.body)).await?;
-            Ok(replies::stored(id))
+            store_one(id, (*mailbox).clone(), junk_of, (room, head, letter.body)).await.map(Some)
         }
-        _ => store_several(house, id, letter, done).await,
+        _ => store_several(house, id, letter, done).await.map(|()| None),
     }
 }
 
@@ -176,12 +202,13 @@ fn distinct(recipients: &[KnownRecipient]) -> Vec<(&Mailbox, &Address)> {
 }
 
 /// `junk_of` is the tree where the letter goes to the address's directory for junk, if there is one; `room` the octets that must
-/// be free.
+/// be free. The directory that it went to.
 async fn store_one(
+    id: &str,
     mailbox: Mailbox,
     junk_of: Option<Store>,
     (room, head, body): (u64, Vec<u8>, Spill),
-) -> Result<(), Reply> {
+) -> Result<String, Reply> {
     let abandoned = Abandoned::default();
     let flag = Arc::clone(&abandoned.0);
     let stored = blocking(move || {
@@ -191,14 +218,15 @@ async fn store_one(
         let staged = mailbox.stage(None, &head, &body)?;
         // The client was told 451 by now: what is not visible yet must not become so.
         if flag.load(Ordering::SeqCst) {
-            return Ok::<bool, StoreError>(false);
+            return Ok::<_, StoreError>(None);
         }
-        staged.commit().map(|_| true)
+        staged.commit()?;
+        Ok(Some(mailbox.label))
     });
     match stored.await {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(replies::too_slow()),
-        Err(error) => Err(fault(&error)),
+        Ok(Some(place)) => Ok(place),
+        Ok(None) => Err(replies::too_slow()),
+        Err(error) => Err(fault_at(id, &error)),
     }
 }
 
@@ -213,13 +241,9 @@ impl Drop for Abandoned {
 }
 
 /// Several directories have one commit point: the queue's.
-async fn store_several(
-    house: &Arc<House>,
-    id: &str,
-    letter: Letter,
-    done: &Finished,
-) -> Result<Reply, Reply> {
+async fn store_several(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<(), Reply> {
     let (house, envelope, size) = (Arc::clone(house), done.envelope(), done.facts.size);
+    let named = id.to_owned();
     let arrived = unix_time().as_secs() as i64;
     let Letter { head, body, on_top: received, junk } = letter;
     let entry = NewEntry { door: Door::Mx, arrived, envelope, once: None, received, junk };
@@ -232,12 +256,12 @@ async fn store_several(
         }
         house.premises.room_in_state(size)?;
         let entry = house.queue.commit(entry, &head, &body, None)?;
+        // Before the lines that know it by the entry alone, and also where nobody waits for the outcome any more.
+        tracing::info!(id = named, %entry, "several directories: through the queue");
         deliver_at_once(&house, &entry);
-        Ok::<_, StoreError>(Some(entry))
+        Ok::<_, StoreError>(Some(()))
     });
-    let entry = committed.await.map_err(|error| fault(&error))?.ok_or_else(replies::too_slow)?;
-    tracing::info!(id, entry = %entry, "several directories: through the queue");
-    Ok(replies::stored(id))
+    committed.await.map_err(|error| fault_at(id, &error))?.ok_or_else(replies::too_slow)
 }
 
 /// Local copies, as soon as the entry is committed. What fails here stays in the queue, and the relay tries again.

@@ -1,13 +1,13 @@
 //! The owner's letter that is whole: judged by the seven rules, committed to the queue once.
 
-use super::house::{House, fault, unix_time};
+use super::house::{House, fault_at, unix_time};
 use super::mx::deliver_at_once;
 use super::parcel::{Gathering, Parcel, Whole};
 use super::recipients::Finished;
 use super::replies;
-use super::trace::{log_decision, received};
+use super::trace::{Why, log_decision, received};
 use crate::policy::submission::{Accepted, decide, in_flight, used};
-use crate::queue::{EntryId, NewEntry, Seen};
+use crate::queue::{NewEntry, Seen};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
@@ -20,16 +20,15 @@ use std::sync::Arc;
 const LONGEST_LINE: usize = 998;
 
 /// Judges and queues; the reply to the final dot.
-pub async fn accept(house: &Arc<House>, parcel: Parcel, done: Finished) -> Reply {
-    let id = house.new_id();
+pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, done: Finished) -> Reply {
     let (reply, by) = match judge(parcel, &done).await {
         Ok(letter) => {
             let by = format!("signed by {}", letter.accepted.by);
-            (commit(house, &id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
+            (commit(house, id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
         }
         Err(reply) => (reply, None),
     };
-    log_decision(&id, &done, &reply, by.as_deref());
+    log_decision(id, &done, &reply, &Why { note: by.as_deref(), ..Why::default() });
     reply
 }
 
@@ -53,12 +52,7 @@ pub(super) async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Rep
     Ok(Letter { accepted, head: gathered.head, body })
 }
 
-/// What came of a look at the marks and, where they were new, of the commit.
-enum Outcome {
-    Queued(EntryId),
-    Reply(Reply),
-}
-
+/// Looks at the marks and, where they are new, commits; the reply, which is not always a good one.
 async fn commit(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -> Result<Reply, Reply> {
     let now = unix_time().as_secs() as i64;
     let marks = once(&letter.accepted);
@@ -70,28 +64,27 @@ async fn commit(house: &Arc<House>, id: &str, letter: Letter, done: &Finished) -
         received: received(id, done, None).into_bytes(),
         junk: false,
     };
-    let (house, size) = (Arc::clone(house), done.facts.size);
+    let (house, size, named) = (Arc::clone(house), done.facts.size, id.to_owned());
     let outcome = blocking(move || {
         let claim = match house.queue.claim(&marks, now)? {
             (Seen::New, claim) => claim,
-            (Seen::Same(entry), _) => return Ok(Outcome::Reply(replies::queued_before(&entry.to_string()))),
-            (Seen::InFlight, _) => return Ok(Outcome::Reply(in_flight())),
-            (Seen::Different(what), _) => return Ok(Outcome::Reply(used(&what))),
+            (Seen::Same(entry), _) => {
+                tracing::info!(id = named, %entry, "the same letter is in the queue, or was");
+                return Ok(replies::queued_before(&entry.to_string()));
+            }
+            (Seen::InFlight, _) => return Ok(in_flight()),
+            (Seen::Different(what), _) => return Ok(used(&what)),
         };
         // Asked last: the retry of what was committed before gets its 250 however late it comes.
         if let Err(reply) = letter.accepted.fresh(now) {
-            return Ok(Outcome::Reply(reply));
+            return Ok(reply);
         }
         house.premises.room_in_state(size)?;
         let entry = house.queue.commit(entry, &letter.head, &letter.body, claim)?;
+        // Before the lines that know it by the entry alone, and also where nobody waits for the outcome any more.
+        tracing::info!(id = named, %entry, "committed to the queue");
         deliver_at_once(&house, &entry);
-        Ok::<_, StoreError>(Outcome::Queued(entry))
+        Ok::<_, StoreError>(replies::queued(&entry.to_string()))
     });
-    match outcome.await.map_err(|error| fault(&error))? {
-        Outcome::Queued(entry) => {
-            tracing::info!(id, %entry, "committed to the queue");
-            Ok(replies::queued(&entry.to_string()))
-        }
-        Outcome::Reply(reply) => Ok(reply),
-    }
+    outcome.await.map_err(|error| fault_at(id, &error))
 }

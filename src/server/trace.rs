@@ -33,8 +33,19 @@ pub fn received(id: &str, done: &Finished, rdns: Option<&Domain>) -> String {
     received.to_string()
 }
 
+/// What the line says beside the reply.
+#[derive(Default)]
+pub struct Why<'a> {
+    /// The word of the verdict on a stranger's letter (`accept`, `junk`, …).
+    pub verdict: Option<&'a str>,
+    /// Where the letter lies, if it went there directly (`here.example/me/junk`).
+    pub place: Option<&'a str>,
+    /// What was found out, a sentence.
+    pub note: Option<&'a str>,
+}
+
 /// The one line: what was decided, of which letter, and why, in words.
-pub fn log_decision(id: &str, done: &Finished, reply: &Reply, note: Option<&str>) {
+pub fn log_decision(id: &str, done: &Finished, reply: &Reply, why: &Why<'_>) {
     let to: Vec<String> = done.recipients.iter().map(|known| known.recipient.address.to_string()).collect();
     tracing::info!(
         id,
@@ -47,7 +58,9 @@ pub fn log_decision(id: &str, done: &Finished, reply: &Reply, note: Option<&str>
         size = done.facts.size,
         code = reply.code,
         reason = reply.text,
-        note,
+        verdict = why.verdict,
+        place = why.place,
+        note = why.note,
         "{}",
         match reply.code {
             200..=399 => "accepted",

@@ -38,7 +38,7 @@ pub fn start(default: Option<&str>) {
 
 /// One line with all that there is to say, which `journalctl` shows as it is; of fields of the journal's own it would show
 /// none unless it is asked to. The number in front is the priority (sd-daemon(3)).
-struct ForJournal;
+pub(crate) struct ForJournal;
 
 impl<S, N> FormatEvent<S, N> for ForJournal
 where

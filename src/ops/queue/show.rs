@@ -57,7 +57,9 @@ fn find(config: &Server, id: &str) -> Result<(Look, Box<Entry>), Failure> {
     match look.load(id).map_err(faulty)? {
         Some(Looked::Entry(entry)) => Ok((look, entry)),
         None => {
-            let text = format!("no letter {id} in the queue (any more): the log says what became of it");
+            let text = format!(
+                "no letter {id} in the queue (any more); what became of it: pillarbox explain --log {id}"
+            );
             Err(Failure::new(Exit::Unavailable, text))
         }
         Some(Looked::Damaged(why)) => {
