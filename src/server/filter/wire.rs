@@ -78,8 +78,15 @@ pub fn from_line<T: DeserializeOwned>(line: &[u8]) -> io::Result<T> {
 /// Reads one line and nothing behind it.
 pub fn read_line<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let (mut line, mut octet) = (Vec::new(), [0]);
-    while line.len() < LINE_MAX && from.read(&mut octet)? == 1 && octet != [b'\n'] {
-        line.extend(octet);
+    while line.len() < LINE_MAX {
+        match from.read(&mut octet) {
+            // A read with a time limit is not begun again by the system (signal(7)).
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => match read? {
+                1 if octet != [b'\n'] => line.extend(octet),
+                _ => break,
+            },
+        }
     }
     from_line(&line)
 }
