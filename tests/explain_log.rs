@@ -156,7 +156,7 @@ fn the_owners_letter_has_a_story() {
         &text,
         &[
             "came to the submission door from me@here.example for friend@there.example, brought by 127.0.0.1",
-            &format!("\n    because: signed by me._domainkey.here.example"),
+            "\n    because: signed by me._domainkey.here.example",
             &format!("queued as {relayed}\n"),
             "relayed to friend@there.example, taken by mx.there.example [127.0.0.1]: 250 ",
             "; connection: clear",

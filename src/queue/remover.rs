@@ -45,7 +45,7 @@ impl Drop for Remover {
 fn remove_all(place: &Place, received: &Receiver<EntryId>) {
     for id in received {
         if let Err(error) = place.remove(id) {
-            tracing::warn!(%error, "a finished queue entry stays until the next start");
+            tracing::warn!(%id, %error, "a finished queue entry stays until the next start");
         }
     }
 }

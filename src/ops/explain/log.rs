@@ -109,7 +109,7 @@ fn pass(log: &mut Log<'_>, ids: &mut BTreeSet<String>) -> Result<(Story, Option<
             journal::read(&wanted, |lines| gather(lines, ids, &mut story))?
         }
         Log::File(path) => {
-            let file = File::open(&*path).map_err(|error| unreadable(path, &error))?;
+            let file = File::open(*path).map_err(|error| unreadable(path, &error))?;
             let mut lines = BufReader::with_capacity(64 << 10, file);
             gather(&mut lines, ids, &mut story).map_err(|error| unreadable(path, &error))?;
             None
