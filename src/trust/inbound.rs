@@ -90,7 +90,8 @@ impl Gathering {
 fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
     // An encoded word has no meaning within an address, but some readers decode it there all the same.
     let decoded_by_some = |address: &Address| address.local().contains("=?");
-    if let Ok(mailboxes) = mailboxes::parse(value)
+    // The name of a group is shown like an author's, and a group may be empty.
+    if let Ok(mailboxes) = mailboxes::parse_authors(value)
         && !mailboxes.iter().any(|mailbox| decoded_by_some(&mailbox.address))
     {
         let domains = mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned());

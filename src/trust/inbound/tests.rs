@@ -143,6 +143,8 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         "From: =?utf-8?q?me=40?= =?utf-8?q?example=2Eorg?=",
         "From: =?utf-8?q?me=40example.org=00?=@example.net",
         "From: me@\"example.org\"",
+        "From: \"me@example.org\":;",
+        "From: \"me@example.org\": a@example.net;",
     ] {
         assert!(ours(from), "{from:?}");
     }
