@@ -98,8 +98,11 @@ fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
         return domains.map(|domain| (domain, false)).collect();
     }
     let text = String::from_utf8_lossy(value).into_owned();
-    let address = only_address(&text).map(domains_behind_at);
-    let readings = [without_comments(&text), text.replace('"', ""), decoded(value), text];
+    let address = only_address(&text)
+        .map(|address| [domains_behind_at(address), domains_behind_at(&visible(address))].concat());
+    let mut readings = vec![visible(&text), visible(&decoded(value)), text, decoded(value)];
+    readings.extend(readings.clone().iter().map(|reading| without_comments(reading)));
+    readings.extend(readings.clone().iter().map(|reading| reading.replace('"', "")));
     let domains = readings.iter().flat_map(|reading| domains_behind_at(reading));
     let in_name = |domain: &Domain| address.as_ref().is_some_and(|address| !address.contains(domain));
     domains.map(|domain| (domain.clone(), in_name(&domain))).collect()
@@ -111,7 +114,20 @@ fn only_address(text: &str) -> Option<&str> {
     let (name, address) = text.trim().strip_suffix('>')?.split_once('<')?;
     let plain =
         !name.contains([',', ';', ':', '(', '"', '\\']) && !address.contains(['<', '>', '(', '"', '\\']);
-    (plain && !name.contains('>')).then_some(address)
+    (plain && !name.contains('>') && !address.contains("=?")).then_some(address)
+}
+
+/// What a reader shows of a text: control and format characters are not seen (of white space, those that fold a line are kept),
+/// and octets that are no UTF-8 are left out by some.
+fn visible(text: &str) -> String {
+    let unseen = |c: char| match c {
+        '\t' | '\r' | '\n' => false,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' => true,
+        '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' | char::REPLACEMENT_CHARACTER => true,
+        c => c.is_control(),
+    };
+    text.chars().filter(|c| !unseen(*c)).collect()
 }
 
 fn decoded(value: &[u8]) -> String {

@@ -145,6 +145,14 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         "From: me@\"example.org\"",
         "From: \"me@example.org\":;",
         "From: \"me@example.org\": a@example.net;",
+        "From: me@exam\u{200e}ple.org",
+        "From: me\u{202c}@\u{2066}example.org",
+        "From: me@exam\u{1}ple.org",
+        "From: me@exam\u{85}ple.org",
+        "From: me@example.org\u{1}x",
+        "From: =?utf-8?q?me=40exam=08ple.org?=",
+        "From: me@(a comment)\"example.org\"",
+        "From: me@\"exam\"(a comment)ple.org x",
     ] {
         assert!(ours(from), "{from:?}");
     }
@@ -156,6 +164,12 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
     ] {
         assert!(!ours(from), "{from:?}");
     }
+}
+
+#[test]
+fn octets_that_are_no_text_do_not_hide_our_name() {
+    let letter = gather(b"From: me@exam\xffple.org\r\n\r\n", &Table::default());
+    assert!(letter.authors.iter().any(|author| author.ours));
 }
 
 #[test]
@@ -175,6 +189,9 @@ fn a_name_that_looks_like_an_address_is_no_address() {
         "you@bank.example <me@there.example",
         "you@bank.example (<me@there.example>",
         "you@bank.example <me@there.example> x",
+        "You <=?utf-8?q?you=40bank.example?=>",
+        "You <=?utf-8?q?you=40bank.example=00?=@there.example>",
+        "You <you@bank.example\u{1}x>",
     ] {
         assert!(judged(several).contains(&"bank.example".to_owned()), "{several}");
     }
