@@ -66,8 +66,8 @@ pub struct Author {
     pub domain: Domain,
     /// Whether it is one of ours.
     pub ours: bool,
-    /// Whether it stands in a display name only. Readers who show nothing else must not be shown our name; DMARC is about
-    /// addresses.
+    /// Whether it stands in a display name or a quoted local part only. Readers who show nothing else must not be shown our
+    /// name; DMARC is about addresses.
     pub in_name: bool,
 }
 

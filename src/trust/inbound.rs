@@ -86,7 +86,7 @@ impl Gathering {
 
 /// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows
 /// an `@` counts, as it stands and without comments, quotes and the encoding of RFC 2047: readers differ, and none may be
-/// shown our name. With each, whether only a display name has it.
+/// shown our name. With each, whether only a display name or a quoted local part has it.
 fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
     // An encoded word has no meaning within an address, but some readers decode it there all the same.
     let decoded_by_some = |address: &Address| address.local().contains("=?");
@@ -94,8 +94,12 @@ fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
     if let Ok(mailboxes) = mailboxes::parse_authors(value)
         && !mailboxes.iter().any(|mailbox| decoded_by_some(&mailbox.address))
     {
-        let domains = mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned());
-        return domains.map(|domain| (domain, false)).collect();
+        let addresses = || mailboxes.iter().map(|mailbox| &mailbox.address);
+        let domains =
+            addresses().filter_map(|address| address.domain().cloned()).map(|domain| (domain, false));
+        // `"me@here.example"@there.example` is an address, of which some readers take the wrong @.
+        let quoted = addresses().flat_map(|address| domains_behind_at(address.local()));
+        return domains.chain(quoted.map(|domain| (domain, true))).collect();
     }
     let text = String::from_utf8_lossy(value).into_owned();
     let address = only_address(&text)

@@ -150,6 +150,8 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         "From: me@exam\u{1}ple.org",
         "From: me@exam\u{85}ple.org",
         "From: me@example.org\u{1}x",
+        "From: \"me@example.org\"@example.net",
+        "From: <\"me@example.org \"@example.net>",
         "From: =?utf-8?q?me=40exam=08ple.org?=",
         "From: me@(a comment)\"example.org\"",
         "From: me@\"exam\"(a comment)ple.org x",
@@ -183,6 +185,7 @@ fn a_name_that_looks_like_an_address_is_no_address() {
     assert_eq!(judged("you@bank.example <me@there.example>"), ["there.example"]);
     assert_eq!(judged("you@there.example <me@there.example>"), ["there.example"]);
     assert_eq!(judged("\"you@bank.example\" <me@there.example>"), ["there.example"]);
+    assert_eq!(judged("\"you@bank.example\"@there.example"), ["there.example"]);
     for several in [
         "you@bank.example, <me@there.example>",
         "<you@bank.example> <me@there.example>",
