@@ -37,7 +37,8 @@ pub struct Evidence {
     pub peer: PeerEvidence,
     /// What SPF says of MAIL FROM, or of HELO for a letter from `<>`.
     pub spf: SpfEvidence,
-    /// The domain of each From mailbox, of every From field; of more than [`MOST_AUTHORS`] the first ones and one more.
+    /// The domain of each From mailbox, of every From field, or of Sender where From has none; of more than [`MOST_AUTHORS`]
+    /// the first ones and one more.
     pub authors: Vec<Author>,
     /// The signatures that were looked at.
     pub signatures: Vec<SignatureEvidence>,

@@ -8,7 +8,7 @@ use super::inspect::Inspection;
 use super::record::KeySource;
 use super::signature::{Signature, is_signature};
 use crate::mail::address::{Address, Domain};
-use crate::mail::header::split_lenient;
+use crate::mail::header::{Header, split_lenient};
 use crate::mail::mailboxes;
 use crate::policy::inbound::{Author, MOST_AUTHORS};
 use crate::policy::signature::SignatureEvidence;
@@ -41,18 +41,10 @@ impl Gathering {
         is_ours: impl Fn(&Domain) -> Result<bool, StoreError>,
     ) -> Result<Gathering, StoreError> {
         let split = split_lenient(header);
-        let mut authors: Vec<Author> = Vec::new();
-        let mut known = HashSet::new();
-        let from = split.fields.iter().filter(|field| plain_name(field.name) == "from");
-        for (domain, in_name) in from.flat_map(|field| author_domains(field.value)) {
-            if known.insert(domain.clone()) {
-                if authors.len() <= MOST_AUTHORS {
-                    let ours = is_ours(&domain)?;
-                    authors.push(Author { domain, ours, in_name });
-                }
-            } else if !in_name && let Some(author) = authors.iter_mut().find(|one| one.domain == domain) {
-                author.in_name = false;
-            }
+        let mut authors = authors_in(&split, "from", &is_ours)?;
+        // A letter wants a From. Readers show the Sender of one without (RFC 5322 section 3.6.2).
+        if authors.is_empty() {
+            authors = authors_in(&split, "sender", &is_ours)?;
         }
         let index = Index::new(&split.fields);
         let mut inspection = Inspection::default();
@@ -82,6 +74,28 @@ impl Gathering {
         let signatures = self.inspection.finish().verify(keys, now).await;
         Letter { authors: self.authors, signatures }
     }
+}
+
+/// The domains in all fields of this name, each once; of more than [`MOST_AUTHORS`] the first ones and one more.
+fn authors_in(
+    header: &Header<'_>,
+    name: &str,
+    is_ours: impl Fn(&Domain) -> Result<bool, StoreError>,
+) -> Result<Vec<Author>, StoreError> {
+    let mut authors: Vec<Author> = Vec::new();
+    let mut known = HashSet::new();
+    let fields = header.fields.iter().filter(|field| plain_name(field.name) == name);
+    for (domain, in_name) in fields.flat_map(|field| author_domains(field.value)) {
+        if known.insert(domain.clone()) {
+            if authors.len() <= MOST_AUTHORS {
+                let ours = is_ours(&domain)?;
+                authors.push(Author { domain, ours, in_name });
+            }
+        } else if !in_name && let Some(author) = authors.iter_mut().find(|one| one.domain == domain) {
+            author.in_name = false;
+        }
+    }
+    Ok(authors)
 }
 
 /// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows

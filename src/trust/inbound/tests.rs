@@ -169,6 +169,16 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
 }
 
 #[test]
+fn where_from_names_nobody_sender_is_the_author() {
+    assert!(ours("Sender: me@example.org"));
+    assert!(ours("From: \r\nSender: Me <me@example.org>"));
+    assert!(ours("From: Boss\r\nSENDER : me@example.org"));
+    assert!(!ours("From: a@example.net\r\nSender: me@example.org"));
+    let gathering = Gathering::begin(b"Sender: me@bank.example\r\n\r\n", |_| Ok(false)).unwrap();
+    assert_eq!(gathering.author_domains()[0].as_str(), "bank.example");
+}
+
+#[test]
 fn octets_that_are_no_text_do_not_hide_our_name() {
     let letter = gather(b"From: me@exam\xffple.org\r\n\r\n", &Table::default());
     assert!(letter.authors.iter().any(|author| author.ours));
