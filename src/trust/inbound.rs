@@ -8,7 +8,7 @@ use super::inspect::Inspection;
 use super::record::KeySource;
 use super::signature::{Signature, is_signature};
 use crate::mail::address::{Address, Domain};
-use crate::mail::header::{Header, split_lenient};
+use crate::mail::header::{Header, split_lenient, visible};
 use crate::mail::mailboxes;
 use crate::policy::inbound::{Author, MOST_AUTHORS};
 use crate::policy::signature::SignatureEvidence;
@@ -133,19 +133,6 @@ fn only_address(text: &str) -> Option<&str> {
     let plain =
         !name.contains([',', ';', ':', '(', '"', '\\']) && !address.contains(['<', '>', '(', '"', '\\']);
     (plain && !name.contains('>') && !address.contains("=?")).then_some(address)
-}
-
-/// What a reader shows of a text: control and format characters are not seen (of white space, those that fold a line are kept),
-/// and octets that are no UTF-8 are left out by some.
-fn visible(text: &str) -> String {
-    let unseen = |c: char| match c {
-        '\t' | '\r' | '\n' => false,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' => true,
-        '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' | char::REPLACEMENT_CHARACTER => true,
-        c => c.is_control(),
-    };
-    text.chars().filter(|c| !unseen(*c)).collect()
 }
 
 fn decoded(value: &[u8]) -> String {
