@@ -66,13 +66,19 @@ impl Door {
     }
 
     fn explained(&self, sender: &str, letter: &[u8]) -> Value {
+        self.explained_at("mx", sender, ME, letter)
+    }
+
+    fn explained_at(&self, at: &str, sender: &str, to: &str, letter: &[u8]) -> Value {
         let file = self.server.root.path().join("question.eml");
         std::fs::write(&file, letter).unwrap();
         let file = file.to_str().unwrap();
         let command = [
             "explain",
             sender,
-            ME,
+            to,
+            "--door",
+            at,
             "--ip",
             "127.0.0.1",
             "--helo",
@@ -84,6 +90,33 @@ impl Door {
         let Output { status, stdout, stderr } = self.server.command(&command);
         assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
         serde_json::from_slice(&stdout).unwrap()
+    }
+
+    /// Both ways, whatever the outcome: the same reply, but for the id.
+    #[track_caller]
+    fn agrees(&self, at: &str, sender: &str, to: &str, letter: &[u8]) {
+        let addr = if at == "mx" { self.server.mx() } else { self.server.submission() };
+        let utf8 = if sender.is_ascii() && to.is_ascii() { "" } else { " SMTPUTF8" };
+        let mut wire = Wire::greeted(addr).0;
+        let path = sender.trim_matches(['<', '>']);
+        let commands = [format!("MAIL FROM:<{path}>{utf8}"), format!("RCPT TO:<{to}>"), "DATA".into()];
+        let refusal =
+            commands.iter().map(|line| wire.say(line).reply()).find(|reply| !reply.starts_with(['2', '3']));
+        let end: &[u8] = if letter.is_empty() || letter.ends_with(b"\r\n") { b"" } else { b"\r\n" };
+        let said = refusal.unwrap_or_else(|| wire.message(&[letter, end].concat()).reply());
+        let explained = self.explained_at(at, sender, to, letter);
+        let text = explained["reply"].as_str().unwrap();
+        let text: Vec<String> = text
+            .lines()
+            .map(|line| format!("{} {}", &line[..3], line.get(4..).unwrap_or_default()))
+            .collect();
+        let without_id = |text: &str| text.split(", id").next().unwrap_or_default().to_owned();
+        let what = String::from_utf8_lossy(&letter[..letter.len().min(300)]);
+        assert_eq!(
+            without_id(&text.join("\n")),
+            without_id(&said),
+            "{at} {sender} {to}\n{what}\n{explained:#}"
+        );
     }
 
     /// Both ways; `decision` is the word of `explain`, `words` stand in the reply.
@@ -248,4 +281,97 @@ fn the_form_is_told_and_nothing_is_mended() {
         stored.ends_with(std::str::from_utf8(odd).unwrap()) && stored.contains("its form is odd"),
         "{stored}"
     );
+}
+
+/// An ordinary letter with these fields on top.
+fn topped(more: &str) -> Vec<u8> {
+    on_top(more, &letter("friend@pass.example", "topped"))
+}
+
+#[test]
+fn what_is_explained_is_what_the_door_says() {
+    let door = door("[limits]\nfree_space = 0\nmessage_size = 400000\n");
+    let plain = || letter("friend@pass.example", "plain");
+    let body = |octets: &[u8]| [plain().as_slice(), octets].concat();
+    let from = |author: &str| letter(author, "from");
+    let friend = "friend@pass.example";
+    let cases: Vec<(&str, &str, &str, Vec<u8>)> = vec![
+        ("mx", friend, ME, plain()),
+        ("mx", "<>", ME, plain()),
+        ("mx", "<>", ME, b"\r\nA body alone.\r\n".to_vec()),
+        ("mx", "<>", ME, b"A line without a colon\r\n".to_vec()),
+        ("mx", "<>", ME, b" goes on\r\nFrom: a@there.example\r\n\r\n".to_vec()),
+        ("mx", "<>", ME, Vec::new()),
+        ("mx", friend, "nobody@here.example", plain()),
+        ("mx", friend, "me/none@here.example", plain()),
+        ("mx", friend, "me/junk@here.example", plain()),
+        ("mx", friend, "postmaster@here.example", plain()),
+        ("mx", friend, "abuse@here.example", plain()),
+        ("mx", friend, "postmaster@mx.here.example", plain()),
+        ("mx", friend, "you@there.example", plain()),
+        ("mx", friend, "you@[127.0.0.1]", plain()),
+        ("mx", ME, "you@here.example", plain()),
+        ("mx", ME, "you@there.example", plain()),
+        ("mx", "a@null.example", ME, plain()),
+        ("mx", "a@nowhere.example", ME, plain()),
+        ("mx", "a@trouble.example", ME, plain()),
+        ("mx", "a@sub.here.example", ME, plain()),
+        ("mx", "a@[127.0.0.1]", ME, plain()),
+        ("mx", "gr\u{fc}n@pass.example", ME, plain()),
+        ("mx", friend, "gr\u{fc}n@here.example", plain()),
+        ("mx", "\"a b\"@pass.example", ME, plain()),
+        ("mx", friend, ME, body(&b"x".repeat(500_000))),
+        ("mx", friend, ME, body(b"lone \n line feed\r\n")),
+        ("mx", friend, ME, body(b"lone \r carriage return\r\n")),
+        ("mx", friend, ME, body(b"nul \0\r\n")),
+        ("mx", friend, ME, body(b".\r\n..\r\n.x\r\n")),
+        ("mx", friend, ME, body(&[b"y".repeat(5000).as_slice(), b"\r\n"].concat())),
+        ("mx", friend, ME, body(b"\xff\xfe 8-bit\r\n")),
+        ("mx", friend, ME, body(b"no line end")),
+        ("mx", friend, ME, topped(&"X: y\r\n".repeat(2001))),
+        ("mx", friend, ME, topped(&format!("X: y\r\n{}", " z\r\n".repeat(70_000)))),
+        ("mx", friend, ME, topped(&"Received: from x\r\n".repeat(101))),
+        ("mx", friend, ME, topped(&"Received: from x\r\n".repeat(100))),
+        ("mx", friend, ME, topped("Delivered-To: me@here.example\r\n")),
+        ("mx", friend, ME, topped("Delivered-To: you@here.example\r\n")),
+        (
+            "mx",
+            friend,
+            ME,
+            topped("DKIM-Signature: v=1; a=rsa-sha256; d=fail.example; s=s; h=from; bh=AAAA; b=AAAA\r\n"),
+        ),
+        (
+            "mx",
+            friend,
+            ME,
+            topped("DKIM-Signature: v=1; a=rsa-sha256; d=x.example; s=servfail; h=from; bh=AA; b=AA\r\n"),
+        ),
+        ("mx", friend, ME, from("\"me@here.example\":;")),
+        ("mx", friend, ME, from("me@here.example <a@there.example>")),
+        ("mx", friend, ME, from("\"me@here.example\"@there.example")),
+        ("mx", friend, ME, from("me@he\u{200e}re.example")),
+        ("mx", friend, ME, from("me@sub.here.example")),
+        ("mx", friend, ME, from("a@fail.example\r\nFrom: a@pass.example")),
+        ("mx", friend, ME, from("a@sub.fail.example")),
+        ("mx", friend, ME, from("a@suspect.example")),
+        ("mx", friend, ME, from("a@silent.example")),
+        ("mx", friend, ME, from("a@x.servfail.example")),
+        ("mx", "a@fail.example", ME, plain()),
+        ("mx", "a@silent.example", ME, plain()),
+        ("mx", "<>", ME, from("MAILER-DAEMON (Mail Delivery System)")),
+        ("mx", "<>", ME, from("MAILER-DAEMON@mx.there.example")),
+        ("mx", friend, ME, from(&(0..12).map(|n| format!("a@{n}.example")).collect::<Vec<_>>().join(", "))),
+        ("submission", ME, "you@there.example", from(ME)),
+        ("submission", ME, "you@here.example", from(ME)),
+        ("submission", "<>", "you@there.example", from(ME)),
+        ("submission", "nobody@here.example", "you@there.example", from(ME)),
+        ("submission", friend, "you@there.example", plain()),
+        ("submission", ME, "you@nowhere.example", from(ME)),
+        ("submission", ME, "you@there.example", [from(ME).as_slice(), &b"x".repeat(500_000)].concat()),
+        ("submission", ME, "you@there.example", [from(ME).as_slice(), b"lone \n line feed\r\n"].concat()),
+        ("submission", ME, "you@there.example", on_top("no colon\r\n", &from(ME))),
+    ];
+    for (at, sender, to, letter) in cases {
+        door.agrees(at, sender, to, &letter);
+    }
 }

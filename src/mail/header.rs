@@ -208,5 +208,18 @@ fn extend<'a>(field: &mut Field<'a>, raw: &'a [u8]) {
     field.value = &raw[value_at..];
 }
 
+/// What a reader shows of a text: control and format characters are not seen (of white space, those that fold a line are kept),
+/// and octets that are no UTF-8 are left out by some.
+pub fn visible(text: &str) -> String {
+    let unseen = |c: char| match c {
+        '\t' | '\r' | '\n' => false,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' => true,
+        '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}' | char::REPLACEMENT_CHARACTER => true,
+        c => c.is_control(),
+    };
+    text.chars().filter(|c| !unseen(*c)).collect()
+}
+
 #[cfg(test)]
 mod tests;

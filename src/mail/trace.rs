@@ -3,7 +3,7 @@
 use super::address::{Address, Domain, Host};
 use super::date;
 use super::envelope::ReversePath;
-use super::header::{Field, Header};
+use super::header::{Field, Header, visible};
 use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
@@ -195,17 +195,18 @@ fn is_results_of(field: &Field<'_>, authserv_id: &str) -> bool {
     if !field.is("Authentication-Results") {
         return false;
     }
+    let same = |id: &str| {
+        id.eq_ignore_ascii_case(authserv_id)
+            || Domain::parse(id).is_ok_and(|id| id.as_str().eq_ignore_ascii_case(authserv_id))
+    };
+    // As a careless reader finds it: anywhere in front of the results, encoded words decoded.
+    let stands_in = |text: &str| {
+        let shown = visible(text);
+        let before = shown.split(';').next().unwrap_or_default();
+        before.split(|c: char| c.is_whitespace() || c.is_ascii_punctuation() && !"-.".contains(c)).any(same)
+    };
     let text = field.text();
-    match results_id(&text) {
-        None => true,
-        Some(id) => {
-            let same = |id: &str| {
-                id.eq_ignore_ascii_case(authserv_id)
-                    || Domain::parse(id).is_ok_and(|id| id.as_str().eq_ignore_ascii_case(authserv_id))
-            };
-            same(&id) || id.split_once('/').is_some_and(|(id, _)| same(id))
-        }
-    }
+    results_id(&text).is_none_or(|id| same(&id)) || stands_in(&text) || stands_in(&field.decoded())
 }
 
 /// The `authserv-id`: a token or a quoted string behind any white space and comments.

@@ -37,7 +37,8 @@ pub struct Evidence {
     pub peer: PeerEvidence,
     /// What SPF says of MAIL FROM, or of HELO for a letter from `<>`.
     pub spf: SpfEvidence,
-    /// The domain of each From mailbox, of every From field; of more than [`MOST_AUTHORS`] the first ones and one more.
+    /// The domain of each From mailbox, of every From field, or of Sender where From has none; of more than [`MOST_AUTHORS`]
+    /// the first ones and one more.
     pub authors: Vec<Author>,
     /// The signatures that were looked at.
     pub signatures: Vec<SignatureEvidence>,
@@ -66,8 +67,8 @@ pub struct Author {
     pub domain: Domain,
     /// Whether it is one of ours.
     pub ours: bool,
-    /// Whether it stands in a display name only. Readers who show nothing else must not be shown our name; DMARC is about
-    /// addresses.
+    /// Whether it stands in a display name or a quoted local part only. Readers who show nothing else must not be shown our
+    /// name; DMARC is about addresses.
     pub in_name: bool,
 }
 

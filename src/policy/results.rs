@@ -116,7 +116,12 @@ fn token(text: &str) -> String {
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':'))
         .take(253)
         .collect();
-    if kept.is_empty() { "unknown".into() } else { kept }
+    match kept.as_str() {
+        "" => "unknown".into(),
+        // Readers drop a whole field that they cannot parse, and a client chooses what it calls itself.
+        address if address.contains(':') => format!("\"{address}\""),
+        _ => kept,
+    }
 }
 
 #[cfg(test)]

@@ -348,10 +348,11 @@ fn rcpt(question: &Question) -> String {
     format!("RCPT TO:<{}>", question.recipient)
 }
 
-/// A reply that the session gave by itself.
+/// A reply that the session gave by itself. Where it closes after that, its farewell says nothing of the letter.
 fn read(lines: &[&str]) -> Option<Reply> {
-    let code = lines.last()?.get(..3)?.parse().ok()?;
-    let text: Vec<&str> = lines.iter().filter_map(|line| line.get(4..)).collect();
+    let last = lines.iter().position(|line| line.get(3..4) != Some("-"))?;
+    let code = lines.get(last)?.get(..3)?.parse().ok()?;
+    let text: Vec<&str> = lines.iter().take(last + 1).filter_map(|line| line.get(4..)).collect();
     Some(Reply::plain(code, text.join("\n")))
 }
 

@@ -8,7 +8,7 @@ use super::inspect::Inspection;
 use super::record::KeySource;
 use super::signature::{Signature, is_signature};
 use crate::mail::address::{Address, Domain};
-use crate::mail::header::split_lenient;
+use crate::mail::header::{Header, split_lenient, visible};
 use crate::mail::mailboxes;
 use crate::policy::inbound::{Author, MOST_AUTHORS};
 use crate::policy::signature::SignatureEvidence;
@@ -42,18 +42,10 @@ impl Gathering {
         is_ours: impl Fn(&Domain) -> Result<bool, StoreError>,
     ) -> Result<Gathering, StoreError> {
         let split = split_lenient(header);
-        let mut authors: Vec<Author> = Vec::new();
-        let mut known = HashSet::new();
-        let from = split.fields.iter().filter(|field| plain_name(field.name) == "from");
-        for (domain, in_name) in from.flat_map(|field| author_domains(field.value)) {
-            if known.insert(domain.clone()) {
-                if authors.len() <= MOST_AUTHORS {
-                    let ours = is_ours(&domain)?;
-                    authors.push(Author { domain, ours, in_name });
-                }
-            } else if !in_name && let Some(author) = authors.iter_mut().find(|one| one.domain == domain) {
-                author.in_name = false;
-            }
+        let mut authors = authors_in(&split, "from", &is_ours)?;
+        // A letter wants a From. Readers show the Sender of one without (RFC 5322 section 3.6.2).
+        if authors.is_empty() {
+            authors = authors_in(&split, "sender", &is_ours)?;
         }
         let index = Index::new(&split.fields);
         let mut inspection = Inspection::default();
@@ -85,21 +77,51 @@ impl Gathering {
     }
 }
 
+/// The domains in all fields of this name, each once; of more than [`MOST_AUTHORS`] the first ones and one more.
+fn authors_in(
+    header: &Header<'_>,
+    name: &str,
+    is_ours: impl Fn(&Domain) -> Result<bool, StoreError>,
+) -> Result<Vec<Author>, StoreError> {
+    let mut authors: Vec<Author> = Vec::new();
+    let mut known = HashSet::new();
+    let fields = header.fields.iter().filter(|field| plain_name(field.name) == name);
+    for (domain, in_name) in fields.flat_map(|field| author_domains(field.value)) {
+        if known.insert(domain.clone()) {
+            if authors.len() <= MOST_AUTHORS {
+                let ours = is_ours(&domain)?;
+                authors.push(Author { domain, ours, in_name });
+            }
+        } else if !in_name && let Some(author) = authors.iter_mut().find(|one| one.domain == domain) {
+            author.in_name = false;
+        }
+    }
+    Ok(authors)
+}
+
 /// The domain of every mailbox that some reader may find in a From field. Where it does not parse strictly, whatever follows
 /// an `@` counts, as it stands and without comments, quotes and the encoding of RFC 2047: readers differ, and none may be
-/// shown our name. With each, whether only a display name has it.
+/// shown our name. With each, whether only a display name or a quoted local part has it.
 fn author_domains(value: &[u8]) -> Vec<(Domain, bool)> {
     // An encoded word has no meaning within an address, but some readers decode it there all the same.
     let decoded_by_some = |address: &Address| address.local().contains("=?");
-    if let Ok(mailboxes) = mailboxes::parse(value)
+    // The name of a group is shown like an author's, and a group may be empty.
+    if let Ok(mailboxes) = mailboxes::parse_authors(value)
         && !mailboxes.iter().any(|mailbox| decoded_by_some(&mailbox.address))
     {
-        let domains = mailboxes.iter().filter_map(|mailbox| mailbox.address.domain().cloned());
-        return domains.map(|domain| (domain, false)).collect();
+        let addresses = || mailboxes.iter().map(|mailbox| &mailbox.address);
+        let domains =
+            addresses().filter_map(|address| address.domain().cloned()).map(|domain| (domain, false));
+        // `"me@here.example"@there.example` is an address, of which some readers take the wrong @.
+        let quoted = addresses().flat_map(|address| domains_behind_at(address.local()));
+        return domains.chain(quoted.map(|domain| (domain, true))).collect();
     }
     let text = String::from_utf8_lossy(value).into_owned();
-    let address = only_address(&text).map(domains_behind_at);
-    let readings = [without_comments(&text), text.replace('"', ""), decoded(value), text];
+    let address = only_address(&text)
+        .map(|address| [domains_behind_at(address), domains_behind_at(&visible(address))].concat());
+    let mut readings = vec![visible(&text), visible(&decoded(value)), text, decoded(value)];
+    readings.extend(readings.clone().iter().map(|reading| without_comments(reading)));
+    readings.extend(readings.clone().iter().map(|reading| reading.replace('"', "")));
     let domains = readings.iter().flat_map(|reading| domains_behind_at(reading));
     let in_name = |domain: &Domain| address.as_ref().is_some_and(|address| !address.contains(domain));
     domains.map(|domain| (domain.clone(), in_name(&domain))).collect()
@@ -111,7 +133,7 @@ fn only_address(text: &str) -> Option<&str> {
     let (name, address) = text.trim().strip_suffix('>')?.split_once('<')?;
     let plain =
         !name.contains([',', ';', ':', '(', '"', '\\']) && !address.contains(['<', '>', '(', '"', '\\']);
-    (plain && !name.contains('>')).then_some(address)
+    (plain && !name.contains('>') && !address.contains("=?")).then_some(address)
 }
 
 fn decoded(value: &[u8]) -> String {

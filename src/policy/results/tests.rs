@@ -51,6 +51,15 @@ fn a_strangers_text_adds_nothing() {
 }
 
 #[test]
+fn an_address_as_a_name_is_quoted() {
+    let mut evidence = letter(&[], vec![]);
+    evidence.spf.identity = SpfIdentity::Helo;
+    evidence.spf.domain = "[ipv6:2001:db8::1]".into();
+    let text = authentication_results("mx", &evidence);
+    assert!(text.contains(" smtp.helo=\"ipv6:2001:db8::1\";"), "{text}");
+}
+
+#[test]
 fn the_verdict_is_folded_and_stays_one_field() {
     let field =
         verdict_field("junk", &format!("{}\r\nX: 1 \u{e9} {}", "words ".repeat(30), "y".repeat(2000)));

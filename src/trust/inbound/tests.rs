@@ -143,6 +143,18 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
         "From: =?utf-8?q?me=40?= =?utf-8?q?example=2Eorg?=",
         "From: =?utf-8?q?me=40example.org=00?=@example.net",
         "From: me@\"example.org\"",
+        "From: \"me@example.org\":;",
+        "From: \"me@example.org\": a@example.net;",
+        "From: me@exam\u{200e}ple.org",
+        "From: me\u{202c}@\u{2066}example.org",
+        "From: me@exam\u{1}ple.org",
+        "From: me@exam\u{85}ple.org",
+        "From: me@example.org\u{1}x",
+        "From: \"me@example.org\"@example.net",
+        "From: <\"me@example.org \"@example.net>",
+        "From: =?utf-8?q?me=40exam=08ple.org?=",
+        "From: me@(a comment)\"example.org\"",
+        "From: me@\"exam\"(a comment)ple.org x",
     ] {
         assert!(ours(from), "{from:?}");
     }
@@ -157,6 +169,22 @@ fn a_from_of_ours_is_seen_however_it_is_written() {
 }
 
 #[test]
+fn where_from_names_nobody_sender_is_the_author() {
+    assert!(ours("Sender: me@example.org"));
+    assert!(ours("From: \r\nSender: Me <me@example.org>"));
+    assert!(ours("From: Boss\r\nSENDER : me@example.org"));
+    assert!(!ours("From: a@example.net\r\nSender: me@example.org"));
+    let gathering = Gathering::begin(b"Sender: me@bank.example\r\n\r\n", |_| Ok(false)).unwrap();
+    assert_eq!(gathering.author_domains()[0].as_str(), "bank.example");
+}
+
+#[test]
+fn octets_that_are_no_text_do_not_hide_our_name() {
+    let letter = gather(b"From: me@exam\xffple.org\r\n\r\n", &Table::default());
+    assert!(letter.authors.iter().any(|author| author.ours));
+}
+
+#[test]
 fn a_name_that_looks_like_an_address_is_no_address() {
     let judged = |from: &str| {
         let header = format!("From: {from}\r\n\r\n");
@@ -167,12 +195,16 @@ fn a_name_that_looks_like_an_address_is_no_address() {
     assert_eq!(judged("you@bank.example <me@there.example>"), ["there.example"]);
     assert_eq!(judged("you@there.example <me@there.example>"), ["there.example"]);
     assert_eq!(judged("\"you@bank.example\" <me@there.example>"), ["there.example"]);
+    assert_eq!(judged("\"you@bank.example\"@there.example"), ["there.example"]);
     for several in [
         "you@bank.example, <me@there.example>",
         "<you@bank.example> <me@there.example>",
         "you@bank.example <me@there.example",
         "you@bank.example (<me@there.example>",
         "you@bank.example <me@there.example> x",
+        "You <=?utf-8?q?you=40bank.example?=>",
+        "You <=?utf-8?q?you=40bank.example=00?=@there.example>",
+        "You <you@bank.example\u{1}x>",
     ] {
         assert!(judged(several).contains(&"bank.example".to_owned()), "{several}");
     }
