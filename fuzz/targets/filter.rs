@@ -37,7 +37,9 @@ fn added(fields: &[String]) {
         let split = split_strict(header.as_bytes()).expect("a header that every reader understands");
         assert_eq!(split.fields.len(), 2, "{field:?}");
         let name = split.fields[0].name.to_ascii_lowercase();
-        for ours in ["authentication-results", "received", "return-path", "delivered-to", "dkim-signature", "from"] {
+        for ours in
+            ["authentication-results", "received", "return-path", "delivered-to", "dkim-signature", "from"]
+        {
             assert_ne!(name, ours);
         }
         assert!(!name.starts_with("pillarbox"));
