@@ -74,10 +74,13 @@ impl Town {
     /// The story for a person, once it has come to this outcome by way of these events.
     #[track_caller]
     fn tells(&self, id: &str, events: &[&str], outcome: &str) -> String {
-        let what = format!("{id} {outcome}");
-        let story = eventually(&what, || Some(self.story(id)).filter(|story| story["outcome"] == outcome));
-        let found: Vec<_> = story["events"].as_array().unwrap().iter().map(|event| &event["event"]).collect();
-        assert_eq!(found, events, "{story:#}");
+        // A letter is queued before it was tried as well as after.
+        let found = || {
+            let story = self.story(id);
+            let told = story["events"].as_array()?.iter().map(|event| &event["event"]);
+            (story["outcome"] == outcome && told.eq(events)).then_some(())
+        };
+        eventually(&format!("{id}: {events:?}, {outcome}"), found);
         let output = self.explain(&[id, "--log-file", self.log().to_str().unwrap()]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.ends_with(&format!("\n\noutcome: {outcome}\n")), "{text}");
