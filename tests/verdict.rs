@@ -220,7 +220,9 @@ fn junk_goes_to_the_inbox_where_there_is_no_directory_for_it() {
 fn our_own_name_needs_our_own_signature() {
     let door = door("[inbound]\ntrusted_forwarders = [\"list.example\"]\n");
     let sender = "friend@pass.example";
-    for from in [ME, "a@pass.example, me@here.example", "\"me@here.example\" <nobody@HERE.example>"] {
+    let hidden = ["\"me@here.example\":;", "\"me@here.example\"@pass.example", "me@he\u{200e}re.example"];
+    let named = [ME, "a@pass.example, me@here.example", "\"me@here.example\" <nobody@HERE.example>"];
+    for from in named.into_iter().chain(hidden).chain(["\r\nSender: me@here.example"]) {
         door.decides(sender, &letter(from, "forged"), "refuse", "a domain of this server");
     }
     let listed = door.list.sign(&door.list.tags("s", "list.example"), &letter(ME, "own-post"));

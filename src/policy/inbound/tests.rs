@@ -137,6 +137,23 @@ fn from_ours_needs_an_aligned_signature_that_passes() {
 }
 
 #[test]
+fn more_than_ten_domains_are_too_many() {
+    let names: Vec<String> = (0..=MOST_AUTHORS).map(|n| format!("d{n}.example")).collect();
+    let from: Vec<(&str, bool)> = names.iter().map(|name| (name.as_str(), false)).collect();
+    assert_eq!(outcome(&letter(&from[..MOST_AUTHORS], vec![])), ("accept", 250));
+    let forwarded = vec![signed("lists.example.com", Verdict::Pass)];
+    let decision = decide(&letter(&from, forwarded));
+    assert!(decision.because.unwrap().contains("more than 10 domains"));
+    assert_eq!((decision.ruling.word(), decision.steps.len()), ("refuse", 1), "no other rule is asked");
+}
+
+#[test]
+fn a_letter_in_our_name_is_refused_for_that_and_nothing_else() {
+    let decision = decide(&judged(letter(OURS, vec![]), DmarcResult::Fail, DmarcPolicy::Reject));
+    assert_eq!(decision.steps.last().unwrap().rule, "our name");
+}
+
+#[test]
 fn spf_does_not_make_a_letter_ours() {
     let mut evidence = judged(letter(OURS, vec![]), DmarcResult::Pass, DmarcPolicy::Reject);
     evidence.spf.result = SpfResult::Pass;
