@@ -86,7 +86,8 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished, filter:
     };
     let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let sources = Sources { letter, discovery, client, form };
+    let dns = done.dns.clone();
+    let sources = Sources { dns, letter, discovery, client, form };
     let examined = examine(&premises, sources, now).await;
     if let Some(reply) = examined.decision.ruling.refusal() {
         return Judged { letter: Err(reply.clone()), examined: Some(examined), filtered: None };

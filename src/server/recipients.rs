@@ -8,7 +8,7 @@ use super::premises::Premises;
 use super::replies;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
-use crate::net::dns::MailHosts;
+use crate::net::dns::{Dns, MailHosts};
 use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -22,6 +22,8 @@ use std::sync::Arc;
 pub struct Transaction {
     pub premises: Arc<Premises>,
     pub peer: Peer,
+    /// What answers the questions that the client causes.
+    pub dns: Dns,
     sender: Option<KnownSender>,
     recipients: Vec<KnownRecipient>,
     inquiry: Option<Background<Known>>,
@@ -51,6 +53,7 @@ pub struct KnownRecipient {
 pub struct Finished {
     pub premises: Arc<Premises>,
     pub peer: Peer,
+    pub dns: Dns,
     pub sender: KnownSender,
     pub recipients: Vec<KnownRecipient>,
     /// What the client called itself, and whether by EHLO.
@@ -71,7 +74,11 @@ impl Finished {
 impl Transaction {
     /// For a new connection.
     pub fn new(premises: Arc<Premises>, peer: Peer) -> Transaction {
-        Transaction { premises, peer, sender: None, recipients: Vec::new(), inquiry: None }
+        let dns = match peer.door {
+            Door::Mx => premises.dns.for_a_stranger(),
+            Door::Submission => premises.dns.clone(),
+        };
+        Transaction { premises, peer, dns, sender: None, recipients: Vec::new(), inquiry: None }
     }
 
     /// Forgets sender and recipients.
@@ -121,7 +128,7 @@ impl Transaction {
     fn inquire(&mut self, helo: &str) {
         if let (Some(client), None) = (self.client(helo), &self.inquiry) {
             let now = unix_time().as_secs() as i64;
-            self.inquiry = Some(client.inquire(Arc::clone(&self.premises), now));
+            self.inquiry = Some(client.inquire(Arc::clone(&self.premises), self.dns.clone(), now));
         }
     }
 
@@ -151,6 +158,7 @@ impl Transaction {
         Finished {
             premises: Arc::clone(&self.premises),
             peer: self.peer.clone(),
+            dns: self.dns.clone(),
             sender: self.sender.take().unwrap_or_else(nobody),
             recipients: std::mem::take(&mut self.recipients),
             greeting,
@@ -268,7 +276,7 @@ impl Transaction {
         }
         if known.verified.is_none() {
             let answer = match known.sender.path.address().and_then(Address::domain) {
-                Some(domain) => match cannot_receive(&self.premises, domain).await {
+                Some(domain) => match cannot_receive(&self.dns, domain).await {
                     Ok(Some(why)) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
                     Ok(None) => Ok(()),
                     // For all recipients: each one would wait for the same dead name servers.
@@ -285,7 +293,7 @@ impl Transaction {
     /// him away: the queue asks again.
     async fn recipient_can_receive(&self, address: &Address) -> Result<(), Reply> {
         let Some(domain) = address.domain() else { return Ok(()) };
-        match cannot_receive(&self.premises, domain).await {
+        match cannot_receive(&self.dns, domain).await {
             Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
             Ok(None) | Err(_) => Ok(()),
         }
@@ -330,8 +338,8 @@ fn allowed_by_ssh_key(
 }
 
 /// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.
-async fn cannot_receive(premises: &Premises, domain: &Domain) -> Result<Option<&'static str>, Reply> {
-    match premises.dns.mail_hosts(domain).await {
+async fn cannot_receive(dns: &Dns, domain: &Domain) -> Result<Option<&'static str>, Reply> {
+    match dns.mail_hosts(domain).await {
         Ok(MailHosts::Mx(_) | MailHosts::Implicit) => Ok(None),
         Ok(MailHosts::NullMx) => Ok(Some("its MX record says that it takes none (RFC 7505)")),
         Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),
