@@ -182,7 +182,7 @@ impl Gathering {
 /// What the evidence begins with.
 enum About {
     /// What answers its questions.
-    Mx(Dns),
+    Mx(Box<Dns>),
     Submission(Box<submission::Session>, Vec<crate::mail::address::Address>),
 }
 
@@ -194,7 +194,7 @@ impl About {
 
     fn of_finished(done: &Finished) -> About {
         let about = About::new(&done.dns, (&done.premises, &done.peer), &done.sender, &done.recipients);
-        about.unwrap_or_else(|| About::Mx(done.dns.clone()))
+        about.unwrap_or_else(|| About::Mx(Box::new(done.dns.clone())))
     }
 
     fn new(
@@ -204,7 +204,7 @@ impl About {
         recipients: &[KnownRecipient],
     ) -> Option<About> {
         if peer.door == Door::Mx {
-            return Some(About::Mx(dns.clone()));
+            return Some(About::Mx(Box::new(dns.clone())));
         }
         let (ReversePath::Address(address), Some(mailbox)) = (&sender.sender.path, &sender.mailbox) else {
             return None;
@@ -237,7 +237,7 @@ impl About {
             About::Mx(dns) => {
                 let gathering = inbound::Gathering::begin(header, |domain| premises.store.is_ours(domain))?;
                 let authors = gathering.author_domains();
-                let discovery = Background::begin(async move { discover(&authors, &dns).await });
+                let discovery = Background::begin(async move { discover(&authors, &*dns).await });
                 Ok(Gathering::Mx(gathering, discovery))
             }
             About::Submission(mut session, named) => {
