@@ -60,6 +60,7 @@ where
         recipients: limits.recipients,
         command_timeout: Duration::from_secs(limits.command_timeout),
     });
+    let mut transaction = Transaction::of(Arc::clone(&house.premises), peer, &client);
     let mut hearing = Hearing::new(place, client, limits);
     match hearing.before_greeting(stream, &mut stop).await {
         None | Some(Input::Bytes) => {}
@@ -70,7 +71,6 @@ where
             session.abort(reply);
         }
     }
-    let mut transaction = Transaction::new(Arc::clone(&house.premises), peer);
     let mut parcel: Option<Parcel> = None;
     loop {
         match session.step() {
