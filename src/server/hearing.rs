@@ -18,6 +18,9 @@ use tokio::time::Instant;
 /// What an unknown client waits for the greeting. Whoever has many to visit does not wait, and speaks first.
 const GREETING: Duration = Duration::from_millis(100);
 
+/// When the server is told to stop, what is being found out for a client may take so long.
+const STOPPING: Duration = Duration::from_secs(5);
+
 /// One client's time and conduct.
 pub struct Hearing {
     place: Place,
@@ -168,6 +171,34 @@ impl Hearing {
         match self.place.works() {
             true => ended,
             false => Some(replies::called_off()),
+        }
+    }
+
+    /// Does what may take long by the fault of others: DNS, or a client that does not take its replies. A stranger whose
+    /// place somebody new needs does not wait for it to the end, and neither does a server that stops: then this is to be said instead.
+    /// Nothing that stores a letter may be done so.
+    pub async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<T, Reply> {
+        if !self.client.is_stranger() {
+            return Ok(work.await);
+        }
+        self.place.waits(Waiting::Outcome, self.known, std::time::Instant::now());
+        let stopping = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(STOPPING).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => Ok(outcome),
+            () = self.place.called_off() => Err(replies::takes_too_long()),
+            () = stopping => Err(replies::shutting_down()),
+        };
+        match self.place.works() {
+            true => outcome,
+            false => Err(replies::takes_too_long()),
         }
     }
 

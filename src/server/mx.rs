@@ -2,6 +2,7 @@
 
 use super::examine::{Examined, Sources, examine};
 use super::filter::{About, Filter};
+use super::hearing::Hearing;
 use super::house::{House, fault, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
@@ -24,11 +25,18 @@ use crate::store::tree::{Mailbox, Store};
 use crate::system::threads::blocking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Judges and stores; the reply to the final dot.
-pub async fn accept(house: &Arc<House>, parcel: Parcel, mut done: Finished) -> Reply {
+pub async fn accept(
+    house: &Arc<House>,
+    parcel: Parcel,
+    mut done: Finished,
+    (hearing, stop): (&mut Hearing, &mut watch::Receiver<bool>),
+) -> Reply {
     let id = house.new_id();
-    let judged = judge(&id, parcel, &mut done, house.filter.as_ref()).await;
+    let judging = judge(&id, parcel, &mut done, house.filter.as_ref());
+    let judged = hearing.meanwhile(judging, stop).await.unwrap_or_else(Judged::from);
     let note = judged.note();
     let reply = match judged.letter {
         Ok(letter) => store(house, &id, letter, &done).await.unwrap_or_else(|reply| reply),
