@@ -5,7 +5,8 @@ mod harness;
 use harness::wire::Wire;
 use harness::{Plan, Server, eventually};
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::{Arc, Mutex};
 
 const ME: &str = "me@here.example";
@@ -96,4 +97,65 @@ fn one_stranger_has_four_questions_on_their_way_and_others_do_not_wait_for_them(
     let letter = b"From: friend@there.example\r\nSubject: honest\r\n\r\nHello.\r\n";
     assert!(honest.message(letter).reply().starts_with("250"));
     assert_eq!(dns.unanswered(), 4);
+}
+
+#[test]
+fn a_letter_that_waits_for_dns_keeps_neither_a_newcomer_out_nor_the_server_from_its_end() {
+    let dns = Silent::start();
+    let mut server = dns.server("connections = 1");
+    let begin = || {
+        let (mut wire, _) = Wire::greeted(server.mx());
+        envelope(&mut wire);
+        wire.message(&many_names());
+        wire
+    };
+    let mut waiting = begin();
+    eventually("a place", || Wire::connect(server.mx()).reply().starts_with("220").then_some(()));
+    let told = waiting.expect("421 4.7.0");
+    assert!(told.contains("takes long"), "{told}");
+    let mut waiting = begin();
+    assert!(server.terminate().success());
+    waiting.expect("421 4.3.2");
+    assert!(server.letters("here.example/me").is_empty());
+}
+
+#[test]
+fn whoever_still_sends_when_the_last_word_is_said_is_not_reset() {
+    let dns = Silent::start();
+    let server = dns.server("");
+    let mut stream = TcpStream::connect(server.mx()).unwrap();
+    stream.set_read_timeout(Some(harness::PATIENCE)).unwrap();
+    assert!(stream.read(&mut [0; 512]).unwrap() > 0);
+    stream.write_all(b"NOOP\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with('5') && said.contains("\r\n421 "), "{said}");
+    // Here it is known that it was said; a client that fills its buffers first would hear of a reset only.
+    for _ in 0..100 {
+        stream.write_all(&[b'x'; 1024]).unwrap();
+    }
+}
+
+#[test]
+fn many_refused_recipients_fill_no_log_and_a_few_are_all_told() {
+    let dns = Silent::start();
+    let server = dns.server("");
+    for session in 0..6 {
+        let (mut wire, _) = Wire::greeted(server.mx());
+        wire.ask("MAIL FROM:<friend@there.example>", "250");
+        // The tarpit begins with the sixth.
+        for n in 0..5 {
+            wire.ask(&format!("RCPT TO:<nobody{session}{n}@here.example>"), "550 5.1.1");
+        }
+        wire.ask("RSET", "250");
+        wire.ask("MAIL FROM:<friend@there.example>", "250");
+        wire.ask(&format!("RCPT TO:<{ME}>"), "250");
+        wire.ask("DATA", "354");
+        assert!(wire.raw(b"a\nb\r\n.\r\n").reply().starts_with('5'));
+    }
+    let log = server.log();
+    let lines = |what: &str| log.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines("refused at RCPT"), 10, "{log}");
+    assert!((0..5).all(|n| log.contains(&format!("nobody0{n}"))));
+    assert_eq!(lines("refused: too large"), 6);
 }

@@ -151,7 +151,7 @@ where
                 hearing.ended(session.farewell());
                 let _ = send(stream, &session.take_output()).await;
                 let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-                return;
+                return hearing.linger(stream, &mut stop).await;
             }
         }
     }
