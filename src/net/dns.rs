@@ -16,6 +16,7 @@ use oracle::{Oracle, Said};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 mod anchors;
 mod delegation;
@@ -33,6 +34,10 @@ pub(crate) mod tests;
 const MAX_TTL: Duration = Duration::from_secs(300);
 /// How long one try may take; there are two.
 const TRY: Duration = Duration::from_secs(5);
+
+/// Questions that one stranger may have on their way at once. Each takes a socket until it is answered, and who answers is the
+/// stranger's own name server.
+const AT_ONCE: usize = 4;
 
 /// How many answers are kept: enough for the few who write to us within five minutes.
 const CACHED: u64 = 64;
@@ -94,6 +99,8 @@ pub struct Located {
 pub struct Dns {
     resolver: TokioResolver,
     oracle: Arc<Oracle>,
+    /// What a question has to wait for; none: it need not.
+    turns: Option<Arc<Semaphore>>,
 }
 
 impl Dns {
@@ -111,12 +118,18 @@ impl Dns {
             .with_options(options);
         tune(builder.options_mut());
         let resolver = builder.build().map_err(|error| DnsError(format!("no resolver: {error}")))?;
-        Ok(Dns { resolver, oracle })
+        Ok(Dns { resolver, oracle, turns: None })
     }
 
     /// The resolver itself, cache included, for the crate that verifies signatures.
     pub fn resolver(&self) -> &TokioResolver {
         &self.resolver
+    }
+
+    /// The same for what one stranger makes us ask: four questions at a time, in whatever clones of it. They wait for each
+    /// other, and for nobody else's.
+    pub fn for_a_stranger(&self) -> Dns {
+        Dns { turns: Some(Arc::new(Semaphore::new(AT_ONCE))), ..self.clone() }
     }
 
     /// Where a domain's mail goes.
@@ -230,6 +243,10 @@ impl Dns {
     async fn ask(&self, name: &str, kind: RecordType) -> Result<Answer, DnsError> {
         // A name that DNS cannot carry cannot exist there.
         let Some(fqdn) = name::read(name) else { return Ok(Answer::NoDomain) };
+        let _turn = match &self.turns {
+            Some(turns) => turns.acquire().await.ok(),
+            None => None,
+        };
         match self.resolver.lookup(fqdn, kind).await {
             Ok(lookup) => {
                 let records: Vec<RData> = lookup

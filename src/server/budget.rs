@@ -21,6 +21,9 @@ const NETWORK: usize = 4;
 /// Whoever is in the midst of a transaction may be behind for so long before it counts as silent.
 const BEHIND: Duration = Duration::from_secs(30);
 
+/// So long may what has to be found out for a client take before it counts as silent.
+const FINDING_OUT: Duration = Duration::from_secs(10);
+
 /// Why there is no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -39,6 +42,8 @@ pub enum Waiting {
     Idle,
     /// For more of an envelope or message.
     Within,
+    /// For DNS, or for the client to take what it is told.
+    Outcome,
 }
 
 /// A door's budget of connections.
@@ -118,6 +123,7 @@ impl Place {
         let silent = self.budget.time(match what {
             Waiting::Idle => since,
             Waiting::Within => since + BEHIND,
+            Waiting::Outcome => since + FINDING_OUT,
         });
         let mut taken = self.budget.lock();
         if let Some(mark) = self.mark.take() {

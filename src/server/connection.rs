@@ -60,6 +60,7 @@ where
         recipients: limits.recipients,
         command_timeout: Duration::from_secs(limits.command_timeout),
     });
+    let mut transaction = Transaction::of(Arc::clone(&house.premises), peer, &client);
     let mut hearing = Hearing::new(place, client, limits);
     match hearing.before_greeting(stream, &mut stop).await {
         None | Some(Input::Bytes) => {}
@@ -70,14 +71,15 @@ where
             session.abort(reply);
         }
     }
-    let mut transaction = Transaction::new(Arc::clone(&house.premises), peer);
     let mut parcel: Option<Parcel> = None;
     loop {
         match session.step() {
             Step::Read => {
                 let output = session.take_output();
-                if let Err(error) = send(stream, &output).await {
-                    return hearing.deaf(&error);
+                match hearing.meanwhile(send(stream, &output), &mut stop).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return hearing.deaf(&error),
+                    Err(end) => return hearing.ended(Some(&end)),
                 }
                 match hearing.listen(stream, &session, !output.is_empty(), &mut stop).await {
                     Input::Bytes => session.feed(hearing.heard()),
@@ -97,11 +99,14 @@ where
                 let recipient = recipient.clone();
                 let helo = session.greeted_as().map_or_else(String::new, |(name, _)| name.to_owned());
                 let reply = match hearing.may_name() {
-                    Ok(()) => transaction.rcpt(recipient, &helo).await,
-                    Err(reply) => reply,
+                    Ok(()) => hearing.meanwhile(transaction.rcpt(recipient, &helo), &mut stop).await,
+                    Err(reply) => Ok(reply),
+                };
+                let (reply, mut ended) = match reply {
+                    Ok(reply) => (reply, None),
+                    Err(end) => (end.clone(), Some(end)),
                 };
                 let delay = hearing.recipient(&reply);
-                let mut ended = None;
                 if !delay.is_zero() {
                     // What was answered before must not wait with it.
                     if let Err(error) = send(stream, &session.take_output()).await {
@@ -129,7 +134,7 @@ where
                 let done = transaction.finish(greeting, facts);
                 let reply = match parcel.take() {
                     // In a box: an idle connection does not carry the room for what happens here.
-                    Some(parcel) => Box::pin(accept(&house, parcel, done)).await,
+                    Some(parcel) => Box::pin(accept(&house, parcel, done, (&mut hearing, &mut stop))).await,
                     None => replies::broken(),
                 };
                 hearing.message_ends(reply.is_positive());
@@ -146,19 +151,24 @@ where
                 hearing.ended(session.farewell());
                 let _ = send(stream, &session.take_output()).await;
                 let _ = tokio::time::timeout(WRITE_TIMEOUT, stream.shutdown()).await;
-                return;
+                return hearing.linger(stream, &mut stop).await;
             }
         }
     }
 }
 
 /// Judges and stores a letter that is whole, within its minute.
-async fn accept(house: &Arc<House>, parcel: Parcel, envelope: super::recipients::Finished) -> Reply {
+async fn accept(
+    house: &Arc<House>,
+    parcel: Parcel,
+    envelope: super::recipients::Finished,
+    meanwhile: (&mut Hearing, &mut watch::Receiver<bool>),
+) -> Reply {
     let id = house.new_id();
     let (door, peer) = (envelope.peer.door, envelope.peer.ip.map(|ip| ip.to_string()));
     let work = async {
         match door {
-            Door::Mx => mx::accept(house, &id, parcel, envelope).await,
+            Door::Mx => mx::accept(house, &id, parcel, envelope, meanwhile).await,
             Door::Submission => submission::accept(house, &id, parcel, envelope).await,
         }
     };

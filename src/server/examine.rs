@@ -3,6 +3,7 @@
 use super::inquiry::Known;
 use super::premises::Premises;
 use crate::mail::form::Oddity;
+use crate::net::dns::Dns;
 use crate::policy::inbound::{Decision, Evidence, decide, sentence};
 use crate::system::threads::Background;
 use crate::trust::dmarc::{Discovery, identifiers};
@@ -25,6 +26,8 @@ impl Examined {
 
 /// What the evidence comes from.
 pub struct Sources {
+    /// What answers.
+    pub dns: Dns,
     /// The letter, whole.
     pub letter: Gathering,
     /// What the domains in From publish.
@@ -37,15 +40,15 @@ pub struct Sources {
 
 /// Judges a letter that is whole. `now` is Unix time.
 pub async fn examine(premises: &Premises, sources: Sources, now: i64) -> Examined {
-    let Sources { letter, discovery, client, form } = sources;
+    let Sources { dns, letter, discovery, client, form } = sources;
     let (letter, discovery, client) =
-        tokio::join!(letter.finish(&premises.dns, now), discovery.outcome(), client.outcome());
+        tokio::join!(letter.finish(&dns, now), discovery.outcome(), client.outcome());
     let identifiers = identifiers(&client.spf, &letter.signatures);
     let evidence = Evidence {
         rules: premises.rules.clone(),
         peer: client.peer,
         spf: client.spf,
-        dmarc: discovery.judge(&identifiers, &premises.dns).await,
+        dmarc: discovery.judge(&identifiers, &dns).await,
         authors: letter.authors,
         signatures: letter.signatures,
         form,

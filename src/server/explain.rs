@@ -187,7 +187,7 @@ impl Conversation {
 
     async fn look_at_client(&mut self) {
         if self.question.door == Door::Mx {
-            let known = self.client().look_at(&self.premises, now()).await;
+            let known = self.client().look_at(&self.premises, &self.transaction.dns, now()).await;
             let rules = self.premises.rules.clone();
             self.told(Evidence::of_envelope(rules, known.peer, known.spf));
         }
@@ -206,7 +206,7 @@ impl Conversation {
         }
         let greeting = Some((self.question.helo.clone(), true));
         let mut done = self.transaction.finish(greeting, reader.facts());
-        done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), now()));
+        done.inquiry = Some(self.client().inquire(Arc::clone(&self.premises), done.dns.clone(), now()));
         let judged = mx::judge("explained", parcel, &mut done, None).await;
         self.examined(judged.examined);
     }

@@ -18,6 +18,13 @@ use tokio::time::Instant;
 /// What an unknown client waits for the greeting. Whoever has many to visit does not wait, and speaks first.
 const GREETING: Duration = Duration::from_millis(100);
 
+/// When the server is told to stop, what is being found out for a client may take so long.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// How long, and for how many octets, a client is listened to after the last word. Enough for what it had on its way.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_OCTETS: usize = 1 << 20;
+
 /// One client's time and conduct.
 pub struct Hearing {
     place: Place,
@@ -171,6 +178,34 @@ impl Hearing {
         }
     }
 
+    /// Does what may take long by the fault of others: DNS, or a client that does not take its replies. A stranger whose
+    /// place somebody new needs does not wait for it to the end, and neither does a server that stops: then this is to be said instead.
+    /// Nothing that stores a letter may be done so.
+    pub async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<T, Reply> {
+        if !self.client.is_stranger() {
+            return Ok(work.await);
+        }
+        self.place.waits(Waiting::Outcome, self.known, std::time::Instant::now());
+        let stopping = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+            tokio::time::sleep(STOPPING).await;
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => Ok(outcome),
+            () = self.place.called_off() => Err(replies::takes_too_long()),
+            () = stopping => Err(replies::shutting_down()),
+        };
+        match self.place.works() {
+            true => outcome,
+            false => Err(replies::takes_too_long()),
+        }
+    }
+
     /// A message begins.
     pub fn message_begins(&mut self) {
         self.pace.message_begins(Instant::now());
@@ -184,6 +219,30 @@ impl Hearing {
             self.pace.letter(now);
             self.client.brought();
             self.known = true;
+        }
+    }
+
+    /// The last word is said. What the client still sends is read and dropped for a moment: octets that nobody reads make the
+    /// system answer with a reset, which may take that word away. Whoever has lost his place, or is there when the server stops, has no moment.
+    pub async fn linger<S: AsyncRead + Unpin>(&mut self, stream: &mut S, stop: &mut watch::Receiver<bool>) {
+        if !self.place.works() {
+            return;
+        }
+        self.buffer = vec![0; 1 << 10];
+        self.place.waits(Waiting::Idle, self.known, std::time::Instant::now());
+        let drain = async {
+            let mut left = LINGER_OCTETS;
+            while let Ok(read @ 1..) = stream.read(&mut self.buffer).await {
+                left = left.saturating_sub(read);
+                if left == 0 {
+                    break;
+                }
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LINGER, drain) => {}
+            () = self.place.called_off() => {}
+            _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::premises::Premises;
 use crate::mail::envelope::ReversePath;
+use crate::net::dns::Dns;
 use crate::policy::peer::PeerEvidence;
 use crate::policy::spf::SpfEvidence;
 use crate::system::threads::Background;
@@ -31,12 +32,12 @@ pub struct Known {
 
 impl Client {
     /// Begins to ask. `now` is Unix time.
-    pub fn inquire(self, premises: Arc<Premises>, now: i64) -> Background<Known> {
-        Background::begin(async move { self.look_at(&premises, now).await })
+    pub fn inquire(self, premises: Arc<Premises>, dns: Dns, now: i64) -> Background<Known> {
+        Background::begin(async move { self.look_at(&premises, &dns, now).await })
     }
 
     /// Asks all at once. `now` is Unix time.
-    pub async fn look_at(self, premises: &Premises, now: i64) -> Known {
+    pub async fn look_at(self, premises: &Premises, dns: &Dns, now: i64) -> Known {
         let question = spf::Question {
             ip: self.ip,
             helo: &self.helo,
@@ -44,9 +45,9 @@ impl Client {
             receiver: premises.name.as_str(),
             now,
         };
-        let in_time = spf::Within::new(&premises.dns, spf::PATIENCE);
+        let in_time = spf::Within::new(dns, spf::PATIENCE);
         let (peer, spf) = tokio::join!(
-            peer::look_at(&premises.dns, self.ip, &self.helo, &premises.name, &premises.lists),
+            peer::look_at(dns, self.ip, &self.helo, &premises.name, &premises.lists),
             spf::check_host(&in_time, &question)
         );
         Known { peer, spf }

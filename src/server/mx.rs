@@ -2,6 +2,7 @@
 
 use super::examine::{Examined, Sources, examine};
 use super::filter::{About, Filter};
+use super::hearing::Hearing;
 use super::house::{House, fault_at, unix_time};
 use super::parcel::{Gathering, Parcel};
 use super::recipients::{Finished, KnownRecipient};
@@ -24,10 +25,18 @@ use crate::store::tree::{Mailbox, Store};
 use crate::system::threads::blocking;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 /// Judges and stores; the reply to the final dot.
-pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, mut done: Finished) -> Reply {
-    let judged = judge(id, parcel, &mut done, house.filter.as_ref()).await;
+pub async fn accept(
+    house: &Arc<House>,
+    id: &str,
+    parcel: Parcel,
+    mut done: Finished,
+    (hearing, stop): (&mut Hearing, &mut watch::Receiver<bool>),
+) -> Reply {
+    let judging = judge(id, parcel, &mut done, house.filter.as_ref());
+    let judged = hearing.meanwhile(judging, stop).await.unwrap_or_else(Judged::from);
     let (note, verdict) = (judged.note(), judged.verdict());
     let stored = match judged.letter {
         Ok(letter) => store(house, id, letter, &done).await,
@@ -100,7 +109,8 @@ pub(super) async fn judge(id: &str, parcel: Parcel, done: &mut Finished, filter:
     };
     let premises = Arc::clone(&done.premises);
     let now = unix_time().as_secs() as i64;
-    let sources = Sources { letter, discovery, client, form };
+    let dns = done.dns.clone();
+    let sources = Sources { dns, letter, discovery, client, form };
     let examined = examine(&premises, sources, now).await;
     if let Some(reply) = examined.decision.ruling.refusal() {
         return Judged { letter: Err(reply.clone()), examined: Some(examined), filtered: None };

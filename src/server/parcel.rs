@@ -6,6 +6,7 @@ use super::premises::Premises;
 use super::recipients::{Finished, KnownRecipient, KnownSender, Transaction};
 use super::replies;
 use crate::mail::envelope::ReversePath;
+use crate::net::dns::Dns;
 use crate::policy::submission::{Channel, Permit};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -180,28 +181,30 @@ impl Gathering {
 
 /// What the evidence begins with.
 enum About {
-    Mx,
+    /// What answers its questions.
+    Mx(Box<Dns>),
     Submission(Box<submission::Session>, Vec<crate::mail::address::Address>),
 }
 
 impl About {
     fn of(transaction: &Transaction) -> Option<About> {
         let (sender, recipients) = (transaction.sender()?, transaction.recipients());
-        About::new(&transaction.premises, &transaction.peer, sender, recipients)
+        About::new(&transaction.dns, (&transaction.premises, &transaction.peer), sender, recipients)
     }
 
     fn of_finished(done: &Finished) -> About {
-        About::new(&done.premises, &done.peer, &done.sender, &done.recipients).unwrap_or(About::Mx)
+        let about = About::new(&done.dns, (&done.premises, &done.peer), &done.sender, &done.recipients);
+        about.unwrap_or_else(|| About::Mx(Box::new(done.dns.clone())))
     }
 
     fn new(
-        premises: &Premises,
-        peer: &super::connection::Peer,
+        dns: &Dns,
+        (premises, peer): (&Premises, &super::connection::Peer),
         sender: &KnownSender,
         recipients: &[KnownRecipient],
     ) -> Option<About> {
         if peer.door == Door::Mx {
-            return Some(About::Mx);
+            return Some(About::Mx(Box::new(dns.clone())));
         }
         let (ReversePath::Address(address), Some(mailbox)) = (&sender.sender.path, &sender.mailbox) else {
             return None;
@@ -231,10 +234,10 @@ impl About {
     /// Blocks: names are looked up in the tree.
     fn begin(self, premises: &Premises, header: &[u8]) -> Result<Gathering, StoreError> {
         match self {
-            About::Mx => {
+            About::Mx(dns) => {
                 let gathering = inbound::Gathering::begin(header, |domain| premises.store.is_ours(domain))?;
-                let (authors, dns) = (gathering.author_domains(), premises.dns.clone());
-                let discovery = Background::begin(async move { discover(&authors, &dns).await });
+                let authors = gathering.author_domains();
+                let discovery = Background::begin(async move { discover(&authors, &*dns).await });
                 Ok(Gathering::Mx(gathering, discovery))
             }
             About::Submission(mut session, named) => {

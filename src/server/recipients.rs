@@ -4,11 +4,12 @@ use super::allowed::Allowed;
 use super::connection::Peer;
 use super::house::{fault, unix_time};
 use super::inquiry::{Client, Known};
+use super::limits::watch;
 use super::premises::Premises;
 use super::replies;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
-use crate::net::dns::MailHosts;
+use crate::net::dns::{Dns, MailHosts};
 use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -22,6 +23,10 @@ use std::sync::Arc;
 pub struct Transaction {
     pub premises: Arc<Premises>,
     pub peer: Peer,
+    /// What answers the questions that the client causes.
+    pub dns: Dns,
+    /// Who bounds the lines in the log; none: nobody.
+    watched: Option<watch::Client>,
     sender: Option<KnownSender>,
     recipients: Vec<KnownRecipient>,
     inquiry: Option<Background<Known>>,
@@ -51,6 +56,7 @@ pub struct KnownRecipient {
 pub struct Finished {
     pub premises: Arc<Premises>,
     pub peer: Peer,
+    pub dns: Dns,
     pub sender: KnownSender,
     pub recipients: Vec<KnownRecipient>,
     /// What the client called itself, and whether by EHLO.
@@ -69,9 +75,26 @@ impl Finished {
 }
 
 impl Transaction {
-    /// For a new connection.
+    /// For a new connection, of whose refusals a stranger does not fill the log.
+    pub fn of(premises: Arc<Premises>, peer: Peer, client: &watch::Client) -> Transaction {
+        Transaction { watched: Some(client.clone()), ..Transaction::new(premises, peer) }
+    }
+
+    /// For a question, or a new connection.
     pub fn new(premises: Arc<Premises>, peer: Peer) -> Transaction {
-        Transaction { premises, peer, sender: None, recipients: Vec::new(), inquiry: None }
+        let dns = match peer.door {
+            Door::Mx => premises.dns.for_a_stranger(),
+            Door::Submission => premises.dns.clone(),
+        };
+        Transaction {
+            premises,
+            peer,
+            dns,
+            watched: None,
+            sender: None,
+            recipients: Vec::new(),
+            inquiry: None,
+        }
     }
 
     /// Forgets sender and recipients.
@@ -121,7 +144,7 @@ impl Transaction {
     fn inquire(&mut self, helo: &str) {
         if let (Some(client), None) = (self.client(helo), &self.inquiry) {
             let now = unix_time().as_secs() as i64;
-            self.inquiry = Some(client.inquire(Arc::clone(&self.premises), now));
+            self.inquiry = Some(client.inquire(Arc::clone(&self.premises), self.dns.clone(), now));
         }
     }
 
@@ -151,6 +174,7 @@ impl Transaction {
         Finished {
             premises: Arc::clone(&self.premises),
             peer: self.peer.clone(),
+            dns: self.dns.clone(),
             sender: self.sender.take().unwrap_or_else(nobody),
             recipients: std::mem::take(&mut self.recipients),
             greeting,
@@ -268,7 +292,7 @@ impl Transaction {
         }
         if known.verified.is_none() {
             let answer = match known.sender.path.address().and_then(Address::domain) {
-                Some(domain) => match cannot_receive(&self.premises, domain).await {
+                Some(domain) => match cannot_receive(&self.dns, domain, self.watched.as_ref()).await {
                     Ok(Some(why)) => Err(replies::sender_cannot_receive(domain.as_str(), why)),
                     Ok(None) => Ok(()),
                     // For all recipients: each one would wait for the same dead name servers.
@@ -285,7 +309,7 @@ impl Transaction {
     /// him away: the queue asks again.
     async fn recipient_can_receive(&self, address: &Address) -> Result<(), Reply> {
         let Some(domain) = address.domain() else { return Ok(()) };
-        match cannot_receive(&self.premises, domain).await {
+        match cannot_receive(&self.dns, domain, self.watched.as_ref()).await {
             Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
             Ok(None) | Err(_) => Ok(()),
         }
@@ -293,6 +317,9 @@ impl Transaction {
 
     /// The protocol's machine refused the message itself (too large, lone CR or LF, NUL): a line for that too.
     pub fn log_unfit(&self) {
+        if !self.may_tell("refused: unfit") {
+            return;
+        }
         tracing::info!(
             door = ?self.peer.door,
             peer = self.peer.ip.map(|ip| ip.to_string()),
@@ -301,7 +328,14 @@ impl Transaction {
         );
     }
 
+    fn may_tell(&self, what: &str) -> bool {
+        self.watched.as_ref().is_none_or(|client| client.may_tell_refusal(what))
+    }
+
     fn refused(&self, verb: &str, recipient: Option<&Address>, reply: Reply) -> Reply {
+        if !self.may_tell(&format!("refused at {verb}: {}", reply.code)) {
+            return reply;
+        }
         let from = self.sender.as_ref().map(|known| known.sender.path.to_string());
         tracing::info!(
             door = ?self.peer.door,
@@ -330,14 +364,20 @@ fn allowed_by_ssh_key(
 }
 
 /// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.
-async fn cannot_receive(premises: &Premises, domain: &Domain) -> Result<Option<&'static str>, Reply> {
-    match premises.dns.mail_hosts(domain).await {
+async fn cannot_receive(
+    dns: &Dns,
+    domain: &Domain,
+    watched: Option<&watch::Client>,
+) -> Result<Option<&'static str>, Reply> {
+    match dns.mail_hosts(domain).await {
         Ok(MailHosts::Mx(_) | MailHosts::Implicit) => Ok(None),
         Ok(MailHosts::NullMx) => Ok(Some("its MX record says that it takes none (RFC 7505)")),
         Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),
         Ok(MailHosts::NoHosts) => Ok(Some("it has neither MX nor A nor AAAA in DNS")),
         Err(error) => {
-            tracing::info!(%domain, %error, "DNS does not say whether a domain can receive mail");
+            if watched.is_none_or(|client| client.may_tell_refusal("DNS does not say")) {
+                tracing::info!(%domain, %error, "DNS does not say whether a domain can receive mail");
+            }
             Err(replies::dns_fault(domain.as_str()))
         }
     }

@@ -164,6 +164,16 @@ pub fn called_off() -> Reply {
     Reply::new(421, 7, 0, "others wait for this place while nothing comes from you; come back with a letter")
 }
 
+/// Somebody new needs the place of a connection for which something is looked up that has no answer.
+pub fn takes_too_long() -> Reply {
+    Reply::new(
+        421,
+        7,
+        0,
+        "others wait for this place, and what must be looked up for you takes long; try again later",
+    )
+}
+
 /// More than an address or a network may do; `code` says what it ends: 421 the session, 450 this command.
 pub fn over_rate(code: u16, over: &Over) -> Reply {
     let whose = if over.network { "network" } else { "address" };

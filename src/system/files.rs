@@ -11,8 +11,9 @@ pub fn raise_limit() {
 
 /// Files that are not strangers' connections: the owner's, the queue, the relay's, the log.
 const OURS: u64 = 256;
-/// Files that a connection may need: its socket, its spill, and a directory's handles.
-const EACH: u64 = 4;
+/// Files that a connection may need: its socket, its spill, a directory's handles, and four questions to DNS, for each of
+/// which the resolver holds up to four sockets while no answer comes.
+const EACH: u64 = 20;
 
 /// How many of the connections that are wished the limit of open files allows; strangers must not be able to take the
 /// last file from the owner.

@@ -16,6 +16,7 @@ pub struct Watch {
     begun: Instant,
     table: Mutex<Table>,
     notes: Notes,
+    refusals: Notes,
 }
 
 /// One client, by the places that it counts for.
@@ -52,6 +53,7 @@ impl Watch {
             begun: Instant::now(),
             table: Mutex::new(Table::new()),
             notes: Notes::new(),
+            refusals: Notes::of_refusals(),
         })
     }
 
@@ -142,6 +144,11 @@ impl Client {
     /// Whether a line about it may be written to the log: one of each kind in a minute.
     pub fn may_tell(&self, what: &str) -> bool {
         self.watch.notes.may_tell(self.network, what)
+    }
+
+    /// Whether a line about a refused recipient or message may be written: ten of each kind in a minute. The owner's all may.
+    pub fn may_tell_refusal(&self, what: &str) -> bool {
+        !self.is_stranger() || self.watch.refusals.may_tell(self.network, what)
     }
 
     /// Whether it came through strangers' door.
