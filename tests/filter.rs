@@ -203,8 +203,15 @@ done
 for file in /proc/$SERVER/fd/*; do readlink "$file" && echo "named a file of the server's"; done
 cat /proc/$SERVER/fd/* && echo 'read the server files'
 cat "/proc/$SERVER/environ" && echo 'read the server environment'
-ls "/proc/$PPID/fd/" && echo 'listed the helper files'
-cat "/proc/$PPID/mem" && echo 'read the helper memory'
+for helper in $(grep -la '^[^[:cntrl:]]*.filter-helper' /proc/[0-9]*/cmdline); do
+    helper=${helper%/cmdline}
+    ls "$helper/fd/" && echo 'listed the helper files'
+    (exec 3<"$helper/mem") && echo 'read the helper memory'
+    (exec 3>"$helper/mem") && echo 'wrote the helper memory'
+done
+for knob in oom_score_adj autogroup coredump_filter clear_refs; do
+    (exec 3>"/proc/$SERVER/$knob") && echo "could set $knob of the server's"
+done
 kill -0 "$SERVER" && echo 'could signal the server'
 prlimit --pid "$SERVER" --nofile=4096:4096 && echo 'limited the server'
 renice -n 5 -p "$SERVER" && echo 'slowed the server down'

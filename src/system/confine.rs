@@ -88,6 +88,7 @@ fn restrict(given: Vec<Place>, least: ABI) -> Result<(), String> {
     let mut ruleset = ruleset(least).map_err(|error| without(&error))?;
     for place in given {
         let access = match place.directory {
+            true if is_of_the_kernel(&place) => AccessFs::from_read(NEWEST),
             true => AccessFs::from_all(NEWEST),
             false => AccessFs::from_file(NEWEST),
         };
@@ -100,6 +101,15 @@ fn restrict(given: Vec<Place>, least: ABI) -> Result<(), String> {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, true) => Ok(()),
         _ => Err(without(&"it is not enforced")),
     }
+}
+
+/// What a process of the same user may write in `/proc/PID` and in a control group is no matter of tracing: it makes the
+/// server slower, stops it, or has the kernel end it before others.
+fn is_of_the_kernel(place: &Place) -> bool {
+    const PROC: i64 = 0x9fa0;
+    const SYSFS: i64 = 0x6265_6572;
+    // Where that cannot be said, nothing is to be written there either.
+    rustix::fs::fstatfs(&place.handle).map_or(true, |of| [PROC, SYSFS].contains(&(of.f_type as i64)))
 }
 
 fn ruleset(least: ABI) -> Result<RulesetCreated, landlock::RulesetError> {

@@ -46,6 +46,8 @@ fn os(error: io::Error) -> Failure {
 /// A process does not enter the namespace of numbers that it made: its first child does, and when that ends, so does
 /// all that is within.
 fn again(setup: &Setup) -> Result<(), Failure> {
+    // It holds the server's socket, and in its namespace it has every capability.
+    untraceable()?;
     let setup = to_line(setup);
     let mut command = std::process::Command::new("/proc/self/exe");
     command.args(["filter-helper", "--inside"]).arg(String::from_utf8_lossy(&setup).trim_end());
@@ -58,13 +60,17 @@ fn again(setup: &Setup) -> Result<(), Failure> {
 
 fn begin(control: UnixStream, setup: Setup) -> Result<(), Failure> {
     // The programs are of the same user and as confined, but letters of others pass through this process.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| os(errno.into()))?;
+    untraceable()?;
     // Not before it is confined: Landlock holds for the threads that begin after it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os)?;
     let outcome = runtime.block_on(serve(control, Arc::new(setup))).map_err(os);
     // This drops the conversations, and they kill their programs.
     runtime.shutdown_background();
     outcome
+}
+
+fn untraceable() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| os(errno.into()))
 }
 
 /// What the server's own parent left open for it is not for a filter.
