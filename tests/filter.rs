@@ -263,6 +263,12 @@ fn the_filter_of_a_server_that_its_own_user_started_has_no_way_to_the_mail() {
 }
 
 #[test]
+fn relative_paths_are_closed_where_the_server_means_them() {
+    let here = ["sh", "-c", "cd {root}; exec \"$@\" -o mail_root=mail -o state_dir=state", "sh"];
+    prowled(Filtered::under(":", &here), Filtered::open_to_all);
+}
+
+#[test]
 fn the_server_ends_when_the_helper_does() {
     for mut filtered in [Filtered::by(":"), Filtered::unprivileged(":")] {
         assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));

@@ -15,7 +15,7 @@ pub struct Setup {
     pub command: Vec<String>,
     /// Whom to become.
     pub user: Option<String>,
-    /// The directories that are none of its business.
+    /// The directories that are none of its business, absolute.
     pub trees: Vec<PathBuf>,
     /// Seconds that a program may take.
     pub timeout: u64,
