@@ -161,6 +161,18 @@ fn what_a_program_leaves_behind_is_ended_with_it() {
 }
 
 #[test]
+fn nothing_that_has_ended_stays_behind() {
+    let script = "sh -c 'sleep 1000 & sleep 1000' & setsid sleep 0.1 & exit 0";
+    for filtered in [Filtered::by(script), Filtered::unprivileged(script)] {
+        for _ in 0..3 {
+            assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+        }
+        let left = || filtered.children_of_helper();
+        eventually("their ends", || left().is_empty().then_some(()));
+    }
+}
+
+#[test]
 fn a_few_run_at_once_and_the_others_wait() {
     let filtered = Filtered::by(
         "mkdir \"$OUT/run.$$\"; ls -d \"$OUT\"/run.* | wc -l >\"$OUT/count.$$\"

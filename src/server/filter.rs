@@ -4,6 +4,7 @@
 //! sockets and hands one of them to the helper (`SCM_RIGHTS`); nothing lies at a path that a program could connect to.
 
 mod about;
+mod children;
 pub mod helper;
 mod program;
 mod wire;

@@ -1,5 +1,6 @@
 //! `pillarbox filter-helper`: the process that runs the owner's filter. It has no way to the mail, and ends with the server.
 
+use super::children::Children;
 use super::program;
 use super::wire::{Answer, Hello, LINE_MAX, Request, Setup, from_line, read_line, to_line};
 use crate::error::{Exit, Failure};
@@ -105,14 +106,21 @@ async fn serve(control: UnixStream, setup: Arc<Setup>) -> io::Result<()> {
         .map(signal)
         .into_iter()
         .collect::<io::Result<Vec<_>>>()?;
+    let (children, mut child) = (Arc::new(Children::default()), signal(SignalKind::child())?);
+    let orphans = Arc::clone(&children);
+    tokio::spawn(async move {
+        while child.recv().await.is_some() {
+            orphans.bury();
+        }
+    });
     (&control).write_all(&to_line(&Hello::Ready))?;
     control.set_nonblocking(true)?;
     let control = tokio::net::UnixStream::from_std(control)?;
     while let Some(end) = control.async_io(Interest::READABLE, || receive(&control)).await? {
-        let setup = Arc::clone(&setup);
+        let (setup, children) = (Arc::clone(&setup), Arc::clone(&children));
         tokio::spawn(async move {
             // The server notes whatever goes wrong between us, and so need not we.
-            let _ = attend(end, &setup).await;
+            let _ = attend(end, (&setup, &children)).await;
         });
     }
     Ok(())
@@ -136,7 +144,7 @@ fn receive(control: &tokio::net::UnixStream) -> io::Result<Option<UnixStream>> {
         .ok_or_else(|| io::Error::other("an octet came without a socket"))
 }
 
-async fn attend(end: UnixStream, setup: &Setup) -> io::Result<()> {
+async fn attend(end: UnixStream, of: (&Setup, &Arc<Children>)) -> io::Result<()> {
     end.set_nonblocking(true)?;
     let mut end = tokio::net::UnixStream::from_std(end)?;
     let (reader, mut writer) = end.split();
@@ -144,7 +152,7 @@ async fn attend(end: UnixStream, setup: &Setup) -> io::Result<()> {
     let mut line = Vec::new();
     (&mut reader).take(LINE_MAX as u64).read_until(b'\n', &mut line).await?;
     let request: Request = from_line(&line)?;
-    let ended: Option<Answer> = program::run(setup, &request, &mut reader).await;
+    let ended: Option<Answer> = program::run(of, &request, &mut reader).await;
     match ended {
         Some(answer) => writer.write_all(&to_line(&answer)).await,
         None => Ok(()),

@@ -1,5 +1,6 @@
 //! One run of the filter's program: the letter in, its output and exit status out, and an end in any case.
 
+use super::children::{Children, Ours};
 use super::wire::{Answer, Request, Setup};
 use crate::policy::filter::{OUTPUT_MAX, sentence};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -25,8 +26,12 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 /// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile. In the end
 /// nothing of its process group is left.
-pub async fn run(setup: &Setup, request: &Request, letter: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
-    let mut running = match Running::start(setup, request) {
+pub async fn run(
+    (setup, children): (&Setup, &Arc<Children>),
+    request: &Request,
+    letter: &mut (impl AsyncRead + Unpin),
+) -> Option<Answer> {
+    let mut running = match Running::start(setup, children, request) {
         Ok(running) => running,
         Err(why) => return Some(Answer::Broken { why, said: String::new() }),
     };
@@ -55,10 +60,12 @@ struct Running {
     ended: JoinHandle<()>,
     output: Kept,
     errors: Kept,
+    /// Dropped last: until then nobody else waits for it.
+    _ours: Ours,
 }
 
 impl Running {
-    fn start(setup: &Setup, request: &Request) -> Result<Running, String> {
+    fn start(setup: &Setup, children: &Arc<Children>, request: &Request) -> Result<Running, String> {
         let (program, arguments) = setup.command.split_first().ok_or("no program is named")?;
         let failed = |error: io::Error| format!("cannot run {program}: {error}");
         let own = |name: &str, default: &str| std::env::var_os(name).unwrap_or(default.into());
@@ -77,14 +84,14 @@ impl Running {
             .map_err(failed)?;
         let none = || failed(io::Error::other("no process"));
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or_else(none)?;
-        let group = Group(pid);
+        let (group, ours) = (Group(pid), children.of_ours(pid));
         let (output, errors) = (child.stdout.take().ok_or_else(none)?, child.stderr.take().ok_or_else(none)?);
         let ended = tokio::task::spawn_blocking(move || {
             // Fails where it is no child of ours any more, which is an end as well.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         });
         let (output, errors) = (Kept::of(output, OUTPUT_MAX), Kept::of(errors, FIRST_WORDS));
-        Ok(Running { group, child, ended, output, errors })
+        Ok(Running { group, child, ended, output, errors, _ours: ours })
     }
 
     async fn answer(mut self, how: How, seconds: u64) -> Answer {
