@@ -78,8 +78,38 @@ pub fn from_line<T: DeserializeOwned>(line: &[u8]) -> io::Result<T> {
 /// Reads one line and nothing behind it.
 pub fn read_line<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let (mut line, mut octet) = (Vec::new(), [0]);
-    while line.len() < LINE_MAX && from.read(&mut octet)? == 1 && octet != [b'\n'] {
-        line.extend(octet);
+    while line.len() < LINE_MAX {
+        match from.read(&mut octet) {
+            Ok(1) if octet != [b'\n'] => line.extend(octet),
+            // As of a process that was stopped and goes on, or is traced.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => {
+                read?;
+                break;
+            }
+        }
     }
     from_line(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Interrupted<'a>(bool, &'a [u8]);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            if self.0 { Err(io::ErrorKind::Interrupted.into()) } else { self.1.read(into) }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_line_goes_on() {
+        let mut from = Interrupted(false, b"\"hello\"\nmore");
+        assert_eq!(read_line::<String>(&mut from).unwrap(), "hello");
+        assert_eq!(from.1, b"more");
+        assert!(read_line::<String>(Interrupted(false, b"")).is_err());
+    }
 }
