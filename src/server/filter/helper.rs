@@ -152,7 +152,9 @@ async fn attend(end: UnixStream, of: (&Setup, &Arc<Children>)) -> io::Result<()>
     let mut line = Vec::new();
     (&mut reader).take(LINE_MAX as u64).read_until(b'\n', &mut line).await?;
     let request: Request = from_line(&line)?;
-    let ended: Option<Answer> = program::run(of, &request, &mut reader).await;
+    // It never waits for priority, but for the other side's end, whatever of the letter still lies before that.
+    let gone = writer.ready(Interest::PRIORITY);
+    let ended: Option<Answer> = program::run(of, &request, &mut reader, gone).await;
     match ended {
         Some(answer) => writer.write_all(&to_line(&answer)).await,
         None => Ok(()),

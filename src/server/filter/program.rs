@@ -24,12 +24,13 @@ const SLICE: usize = 64 << 10;
 /// Where the server's environment has no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile. In the end
-/// nothing of its process group is left.
+/// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile, which `gone`
+/// tells also while the program does not read. In the end nothing of its process group is left.
 pub async fn run(
     (setup, children): (&Setup, &Arc<Children>),
     request: &Request,
     letter: &mut (impl AsyncRead + Unpin),
+    gone: impl Future,
 ) -> Option<Answer> {
     let mut running = match Running::start(setup, children, request) {
         Ok(running) => running,
@@ -40,6 +41,7 @@ pub async fn run(
         _ = &mut running.ended => How::Ended,
         () = running.output.too_much() => How::TooMuch,
         () = sleep(Duration::from_secs(setup.timeout)) => How::TimedOut,
+        _ = gone => return None,
         // It holds the pipe until it is over itself: the program must not take a piece for the letter.
         () = feed(letter, stdin, request.length) => return None,
     };
@@ -187,5 +189,33 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.reader.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn a_program_that_does_not_read_is_ended_when_the_server_gives_up() {
+        let command = ["sleep", "1000"].map(str::to_owned).to_vec();
+        let setup = Setup { command, user: None, trees: Vec::new(), timeout: 1000 };
+        let request = Request { environment: Vec::new(), length: 1 << 30 };
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (children, (mut letter, answer)) = (Arc::default(), theirs.split());
+        let run =
+            run((&setup, &children), &request, &mut letter, answer.ready(tokio::io::Interest::PRIORITY));
+        let give_up = async {
+            // Until nobody takes any more.
+            while timeout(Duration::from_millis(300), ours.write_all(&[0; 4096])).await.is_ok() {}
+            drop(ours);
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            answer = run => assert!(answer.is_none()),
+            () = give_up => {}
+            () = sleep(Duration::from_secs(20)) => panic!("it runs on"),
+        }
     }
 }
