@@ -106,10 +106,8 @@ fn restrict(given: Vec<Place>, least: ABI) -> Result<(), String> {
 /// What a process of the same user may write in `/proc/PID` and in a control group is no matter of tracing: it makes the
 /// server slower, stops it, or has the kernel end it before others.
 fn is_of_the_kernel(place: &Place) -> bool {
-    const PROC: i64 = 0x9fa0;
-    const SYSFS: i64 = 0x6265_6572;
-    // Where that cannot be said, nothing is to be written there either.
-    rustix::fs::fstatfs(&place.handle).map_or(true, |of| [PROC, SYSFS].contains(&(of.f_type as i64)))
+    // proc and sysfs. Where that cannot be said, nothing is to be written there either.
+    rustix::fs::fstatfs(&place.handle).map_or(true, |of| [0x9fa0, 0x6265_6572].contains(&of.f_type))
 }
 
 fn ruleset(least: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
