@@ -161,6 +161,18 @@ fn what_a_program_leaves_behind_is_ended_with_it() {
 }
 
 #[test]
+fn nothing_that_has_ended_stays_behind() {
+    let script = "sh -c 'sleep 1000 & sleep 1000' & setsid sleep 0.1 & exit 0";
+    for filtered in [Filtered::by(script), Filtered::unprivileged(script)] {
+        for _ in 0..3 {
+            assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+        }
+        let left = || filtered.children_of_helper();
+        eventually("their ends", || left().is_empty().then_some(()));
+    }
+}
+
+#[test]
 fn a_few_run_at_once_and_the_others_wait() {
     let filtered = Filtered::by(
         "mkdir \"$OUT/run.$$\"; ls -d \"$OUT\"/run.* | wc -l >\"$OUT/count.$$\"
@@ -203,8 +215,15 @@ done
 for file in /proc/$SERVER/fd/*; do readlink "$file" && echo "named a file of the server's"; done
 cat /proc/$SERVER/fd/* && echo 'read the server files'
 cat "/proc/$SERVER/environ" && echo 'read the server environment'
-ls "/proc/$PPID/fd/" && echo 'listed the helper files'
-cat "/proc/$PPID/mem" && echo 'read the helper memory'
+for helper in $(grep -la '^[^[:cntrl:]]*.filter-helper' /proc/[0-9]*/cmdline); do
+    helper=${helper%/cmdline}
+    ls "$helper/fd/" && echo 'listed the helper files'
+    (exec 3<"$helper/mem") && echo 'read the helper memory'
+    (exec 3>"$helper/mem") && echo 'wrote the helper memory'
+done
+for knob in oom_score_adj autogroup coredump_filter clear_refs; do
+    (exec 3>"/proc/$SERVER/$knob") && echo "could set $knob of the server's"
+done
 kill -0 "$SERVER" && echo 'could signal the server'
 prlimit --pid "$SERVER" --nofile=4096:4096 && echo 'limited the server'
 renice -n 5 -p "$SERVER" && echo 'slowed the server down'
@@ -253,6 +272,12 @@ fn the_filter_of_a_server_that_root_started_has_no_way_to_the_mail() {
 #[test]
 fn the_filter_of_a_server_that_its_own_user_started_has_no_way_to_the_mail() {
     prowled(Filtered::unprivileged(":"), Filtered::own);
+}
+
+#[test]
+fn relative_paths_are_closed_where_the_server_means_them() {
+    let here = ["sh", "-c", "cd {root}; exec \"$@\" -o mail_root=mail -o state_dir=state", "sh"];
+    prowled(Filtered::under(":", &here), Filtered::open_to_all);
 }
 
 #[test]

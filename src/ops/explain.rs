@@ -16,11 +16,15 @@ use crate::policy::results::dkim_result;
 use crate::server::explain::{Explanation, Question, explain};
 use crate::server::filter::Filter;
 use crate::smtp::Door;
+use crate::smtp::reply::printable;
 use crate::system::user;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+/// Characters of a step that are shown.
+const STEP: usize = 4000;
 
 /// What was asked on the command line.
 #[derive(Debug)]
@@ -118,7 +122,8 @@ fn read_letter(path: &Path) -> Result<Vec<u8>, Failure> {
 fn to_text(explanation: &Explanation) -> String {
     let mut text = String::new();
     for step in &explanation.steps {
-        text.push_str(&format!("{step}\n"));
+        // Strangers said some of it: it must not steer the terminal.
+        text.push_str(&format!("{}\n", printable(step, STEP)));
     }
     text.push_str(&format!("\n{}: {}\n", explanation.decision, explanation.reply));
     text

@@ -4,6 +4,7 @@
 //! sockets and hands one of them to the helper (`SCM_RIGHTS`); nothing lies at a path that a program could connect to.
 
 mod about;
+mod children;
 pub mod helper;
 mod program;
 mod wire;
@@ -21,6 +22,7 @@ use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -69,7 +71,7 @@ impl Filter {
         let setup = Setup {
             command: rules.filter.clone(),
             user: filter_user(&rules.filter_user, served_by.as_ref())?,
-            trees: vec![config.mail_root.clone(), config.state_dir.clone()],
+            trees: vec![absolute(&config.mail_root)?, absolute(&config.state_dir)?],
             timeout: rules.filter_timeout,
         };
         let (control, helper) = spawn(&setup).map_err(|error| {
@@ -210,6 +212,12 @@ async fn tell(
             octets => writer.write_all(slice.get(..octets).unwrap_or_default()).await?,
         }
     }
+}
+
+/// As we mean it: the helper works elsewhere.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(path)
+        .map_err(|error| Failure::new(Exit::OsErr, format!("inbound.filter: {}: {error}", path.display())))
 }
 
 /// Whom the filter runs as, where we are root: neither root, nor who can read the mail.

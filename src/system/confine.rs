@@ -88,6 +88,7 @@ fn restrict(given: Vec<Place>, least: ABI) -> Result<(), String> {
     let mut ruleset = ruleset(least).map_err(|error| without(&error))?;
     for place in given {
         let access = match place.directory {
+            true if is_of_the_kernel(&place) => AccessFs::from_read(NEWEST),
             true => AccessFs::from_all(NEWEST),
             false => AccessFs::from_file(NEWEST),
         };
@@ -100,6 +101,13 @@ fn restrict(given: Vec<Place>, least: ABI) -> Result<(), String> {
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, true) => Ok(()),
         _ => Err(without(&"it is not enforced")),
     }
+}
+
+/// What a process of the same user may write in `/proc/PID` and in a control group is no matter of tracing: it makes the
+/// server slower, stops it, or has the kernel end it before others.
+fn is_of_the_kernel(place: &Place) -> bool {
+    // proc and sysfs. Where that cannot be said, nothing is to be written there either.
+    rustix::fs::fstatfs(&place.handle).map_or(true, |of| [0x9fa0, 0x6265_6572].contains(&of.f_type))
 }
 
 fn ruleset(least: ABI) -> Result<RulesetCreated, landlock::RulesetError> {

@@ -109,6 +109,12 @@ impl Filtered {
         child(outer).map_or(outer, |inner| inner.pid)
     }
 
+    /// What the helper is parent of, also what has ended and was not looked after.
+    pub fn children_of_helper(&self) -> Vec<u32> {
+        let helper = self.helper();
+        processes().filter(|one| one.parent == helper).map(|one| one.pid).collect()
+    }
+
     /// Whether any of its programs runs, or what they left behind.
     pub fn is_running(&self) -> bool {
         let own = format!("OUT={}\0", self.out.path().display());

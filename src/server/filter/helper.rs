@@ -1,5 +1,6 @@
 //! `pillarbox filter-helper`: the process that runs the owner's filter. It has no way to the mail, and ends with the server.
 
+use super::children::Children;
 use super::program;
 use super::wire::{Answer, Hello, LINE_MAX, Request, Setup, from_line, read_line, to_line};
 use crate::error::{Exit, Failure};
@@ -46,6 +47,8 @@ fn os(error: io::Error) -> Failure {
 /// A process does not enter the namespace of numbers that it made: its first child does, and when that ends, so does
 /// all that is within.
 fn again(setup: &Setup) -> Result<(), Failure> {
+    // It holds the server's socket, and in its namespace it has every capability.
+    untraceable()?;
     let setup = to_line(setup);
     let mut command = std::process::Command::new("/proc/self/exe");
     command.args(["filter-helper", "--inside"]).arg(String::from_utf8_lossy(&setup).trim_end());
@@ -58,13 +61,17 @@ fn again(setup: &Setup) -> Result<(), Failure> {
 
 fn begin(control: UnixStream, setup: Setup) -> Result<(), Failure> {
     // The programs are of the same user and as confined, but letters of others pass through this process.
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| os(errno.into()))?;
+    untraceable()?;
     // Not before it is confined: Landlock holds for the threads that begin after it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os)?;
     let outcome = runtime.block_on(serve(control, Arc::new(setup))).map_err(os);
     // This drops the conversations, and they kill their programs.
     runtime.shutdown_background();
     outcome
+}
+
+fn untraceable() -> Result<(), Failure> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|errno| os(errno.into()))
 }
 
 /// What the server's own parent left open for it is not for a filter.
@@ -99,14 +106,21 @@ async fn serve(control: UnixStream, setup: Arc<Setup>) -> io::Result<()> {
         .map(signal)
         .into_iter()
         .collect::<io::Result<Vec<_>>>()?;
+    let (children, mut child) = (Arc::new(Children::default()), signal(SignalKind::child())?);
+    let orphans = Arc::clone(&children);
+    tokio::spawn(async move {
+        while child.recv().await.is_some() {
+            orphans.bury();
+        }
+    });
     (&control).write_all(&to_line(&Hello::Ready))?;
     control.set_nonblocking(true)?;
     let control = tokio::net::UnixStream::from_std(control)?;
     while let Some(end) = control.async_io(Interest::READABLE, || receive(&control)).await? {
-        let setup = Arc::clone(&setup);
+        let (setup, children) = (Arc::clone(&setup), Arc::clone(&children));
         tokio::spawn(async move {
             // The server notes whatever goes wrong between us, and so need not we.
-            let _ = attend(end, &setup).await;
+            let _ = attend(end, (&setup, &children)).await;
         });
     }
     Ok(())
@@ -130,7 +144,7 @@ fn receive(control: &tokio::net::UnixStream) -> io::Result<Option<UnixStream>> {
         .ok_or_else(|| io::Error::other("an octet came without a socket"))
 }
 
-async fn attend(end: UnixStream, setup: &Setup) -> io::Result<()> {
+async fn attend(end: UnixStream, of: (&Setup, &Arc<Children>)) -> io::Result<()> {
     end.set_nonblocking(true)?;
     let mut end = tokio::net::UnixStream::from_std(end)?;
     let (reader, mut writer) = end.split();
@@ -138,7 +152,9 @@ async fn attend(end: UnixStream, setup: &Setup) -> io::Result<()> {
     let mut line = Vec::new();
     (&mut reader).take(LINE_MAX as u64).read_until(b'\n', &mut line).await?;
     let request: Request = from_line(&line)?;
-    let ended: Option<Answer> = program::run(setup, &request, &mut reader).await;
+    // It never waits for priority, but for the other side's end, whatever of the letter still lies before that.
+    let gone = writer.ready(Interest::PRIORITY);
+    let ended: Option<Answer> = program::run(of, &request, &mut reader, gone).await;
     match ended {
         Some(answer) => writer.write_all(&to_line(&answer)).await,
         None => Ok(()),

@@ -1,5 +1,6 @@
 //! One run of the filter's program: the letter in, its output and exit status out, and an end in any case.
 
+use super::children::{Children, Ours};
 use super::wire::{Answer, Request, Setup};
 use crate::policy::filter::{OUTPUT_MAX, sentence};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -23,10 +24,15 @@ const SLICE: usize = 64 << 10;
 /// Where the server's environment has no PATH.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile. In the end
-/// nothing of its process group is left.
-pub async fn run(setup: &Setup, request: &Request, letter: &mut (impl AsyncRead + Unpin)) -> Option<Answer> {
-    let mut running = match Running::start(setup, request) {
+/// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile, which `gone`
+/// tells also while the program does not read. In the end nothing of its process group is left.
+pub async fn run(
+    (setup, children): (&Setup, &Arc<Children>),
+    request: &Request,
+    letter: &mut (impl AsyncRead + Unpin),
+    gone: impl Future,
+) -> Option<Answer> {
+    let mut running = match Running::start(setup, children, request) {
         Ok(running) => running,
         Err(why) => return Some(Answer::Broken { why, said: String::new() }),
     };
@@ -35,6 +41,7 @@ pub async fn run(setup: &Setup, request: &Request, letter: &mut (impl AsyncRead 
         _ = &mut running.ended => How::Ended,
         () = running.output.too_much() => How::TooMuch,
         () = sleep(Duration::from_secs(setup.timeout)) => How::TimedOut,
+        _ = gone => return None,
         // It holds the pipe until it is over itself: the program must not take a piece for the letter.
         () = feed(letter, stdin, request.length) => return None,
     };
@@ -55,10 +62,12 @@ struct Running {
     ended: JoinHandle<()>,
     output: Kept,
     errors: Kept,
+    /// Dropped last: until then nobody else waits for it.
+    _ours: Ours,
 }
 
 impl Running {
-    fn start(setup: &Setup, request: &Request) -> Result<Running, String> {
+    fn start(setup: &Setup, children: &Arc<Children>, request: &Request) -> Result<Running, String> {
         let (program, arguments) = setup.command.split_first().ok_or("no program is named")?;
         let failed = |error: io::Error| format!("cannot run {program}: {error}");
         let own = |name: &str, default: &str| std::env::var_os(name).unwrap_or(default.into());
@@ -77,14 +86,14 @@ impl Running {
             .map_err(failed)?;
         let none = || failed(io::Error::other("no process"));
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed())).ok_or_else(none)?;
-        let group = Group(pid);
+        let (group, ours) = (Group(pid), children.of_ours(pid));
         let (output, errors) = (child.stdout.take().ok_or_else(none)?, child.stderr.take().ok_or_else(none)?);
         let ended = tokio::task::spawn_blocking(move || {
             // Fails where it is no child of ours any more, which is an end as well.
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
         });
         let (output, errors) = (Kept::of(output, OUTPUT_MAX), Kept::of(errors, FIRST_WORDS));
-        Ok(Running { group, child, ended, output, errors })
+        Ok(Running { group, child, ended, output, errors, _ours: ours })
     }
 
     async fn answer(mut self, how: How, seconds: u64) -> Answer {
@@ -180,5 +189,33 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         self.reader.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn a_program_that_does_not_read_is_ended_when_the_server_gives_up() {
+        let command = ["sleep", "1000"].map(str::to_owned).to_vec();
+        let setup = Setup { command, user: None, trees: Vec::new(), timeout: 1000 };
+        let request = Request { environment: Vec::new(), length: 1 << 30 };
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        let (children, (mut letter, answer)) = (Arc::default(), theirs.split());
+        let run =
+            run((&setup, &children), &request, &mut letter, answer.ready(tokio::io::Interest::PRIORITY));
+        let give_up = async {
+            // Until nobody takes any more.
+            while timeout(Duration::from_millis(300), ours.write_all(&[0; 4096])).await.is_ok() {}
+            drop(ours);
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            answer = run => assert!(answer.is_none()),
+            () = give_up => {}
+            () = sleep(Duration::from_secs(20)) => panic!("it runs on"),
+        }
     }
 }

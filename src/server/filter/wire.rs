@@ -15,7 +15,7 @@ pub struct Setup {
     pub command: Vec<String>,
     /// Whom to become.
     pub user: Option<String>,
-    /// The directories that are none of its business.
+    /// The directories that are none of its business, absolute.
     pub trees: Vec<PathBuf>,
     /// Seconds that a program may take.
     pub timeout: u64,
@@ -80,13 +80,36 @@ pub fn read_line<T: DeserializeOwned>(mut from: impl Read) -> io::Result<T> {
     let (mut line, mut octet) = (Vec::new(), [0]);
     while line.len() < LINE_MAX {
         match from.read(&mut octet) {
-            // A read with a time limit is not begun again by the system (signal(7)).
+            Ok(1) if octet != [b'\n'] => line.extend(octet),
+            // As of a process that was stopped and goes on, or is traced.
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            read => match read? {
-                1 if octet != [b'\n'] => line.extend(octet),
-                _ => break,
-            },
+            read => {
+                read?;
+                break;
+            }
         }
     }
     from_line(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Interrupted<'a>(bool, &'a [u8]);
+
+    impl Read for Interrupted<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.0 = !self.0;
+            if self.0 { Err(io::ErrorKind::Interrupted.into()) } else { self.1.read(into) }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_line_goes_on() {
+        let mut from = Interrupted(false, b"\"hello\"\nmore");
+        assert_eq!(read_line::<String>(&mut from).unwrap(), "hello");
+        assert_eq!(from.1, b"more");
+        assert!(read_line::<String>(Interrupted(false, b"")).is_err());
+    }
 }
