@@ -29,9 +29,9 @@ PLACES = [
     (4096, 1, 1, "one"),
     (4096, 1, 5, "one"),
     (4096, 1, 50, "one"),
-    (4096, 1000, 1, "many"),
-    (4096, 1000, 5, "many"),
-    (4096, 1000, 50, "many"),
+    (4096, 300, 1, "many"),
+    (4096, 300, 5, "many"),
+    (4096, 300, 50, "many"),
     (102400, 1, 5, "many"),
 ]
 ONLY = [int(number) for number in os.environ.get("PLACES", "").split()] or range(len(PLACES))
