@@ -29,8 +29,8 @@ mx.there.example. 60 IN A 127.0.0.1
 class Scene:
     """A temporary directory with a server, its name server, and a home for each key. Leaving it ends them."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, program=PILLARBOX):
+        self.name, self.program = name, program
 
     def __enter__(self):
         self.stack = contextlib.ExitStack()
@@ -72,7 +72,7 @@ class Scene:
         listening = self.state / "listening.json"
         listening.unlink(missing_ok=True)
         self.server = self.child(
-            [PILLARBOX, "--config", self.config, "serve"], stderr=open(self.dir / "log", "ab")
+            [self.program, "--config", self.config, "serve"], stderr=open(self.dir / "log", "ab")
         )
         wait_for("the server", listening.exists)
         told = json.loads(listening.read_text())
