@@ -377,3 +377,14 @@ fn what_is_explained_is_what_the_door_says() {
         door.agrees(at, sender, to, &letter);
     }
 }
+
+#[test]
+fn a_strangers_words_do_nothing_to_a_terminal() {
+    let door = door("");
+    let helo = "\u{1b}[2Jmx.there.example";
+    let asked = ["explain", "friend@pass.example", ME, "--ip", "127.0.0.1", "--helo", helo];
+    let Output { status, stdout, .. } = door.server.command(&asked);
+    let said = String::from_utf8(stdout).unwrap();
+    assert!(status.success() && said.contains("[2Jmx.there.example"), "{said}");
+    assert!(!said.contains(|c: char| c.is_control() && c != '\n'), "{said:?}");
+}

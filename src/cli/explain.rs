@@ -23,7 +23,8 @@ pub struct ExplainArgs {
     /// What the client calls itself (EHLO)
     #[arg(long, default_value = "localhost", value_name = "NAME")]
     pub helo: String,
-    /// The letter itself, a file or - for standard input
+    /// The letter itself, a file or - for standard input; one whose lines end with LF alone (as in a Maildir) is sent with
+    /// CRLF, any other as it is
     #[arg(long, value_name = "FILE")]
     pub message: Option<PathBuf>,
     /// Instead: tells the story of the letter with this id from the log

@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 /// After the final dot, everything together: checks, look-ups, storing.
-const AFTER_THE_DOT: Duration = Duration::from_secs(60);
+pub(super) const AFTER_THE_DOT: Duration = Duration::from_secs(60);
 /// How long a client may refuse to take our replies.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 

@@ -1,7 +1,7 @@
 //! What would become of a letter: the session of the doors, driven by a question instead of a socket. Nothing is stored,
 //! recorded or counted.
 
-use super::connection::Peer;
+use super::connection::{AFTER_THE_DOT, Peer};
 use super::examine::Examined;
 use super::filter::Filter;
 use super::inquiry::Client;
@@ -25,6 +25,7 @@ use crate::store::tree::Store;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 mod envelope;
 
@@ -249,7 +250,10 @@ impl Conversation {
                     let greeting = Some((self.question.helo.clone(), true));
                     let done = self.transaction.finish(greeting, facts);
                     let reply = match parcel.take() {
-                        Some(parcel) => self.judge(parcel, done).await,
+                        Some(parcel) => {
+                            let judged = timeout(AFTER_THE_DOT, self.judge(parcel, done)).await;
+                            judged.unwrap_or_else(|_| replies::too_slow())
+                        }
                         None => replies::broken(),
                     };
                     self.answered(reply);
