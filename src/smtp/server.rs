@@ -2,6 +2,7 @@
 
 mod conduct;
 mod input;
+mod step;
 
 use super::Door;
 use super::command::{self, Command, Context};
@@ -14,6 +15,7 @@ use conduct::{Conduct, Kind};
 use input::{Input, Line};
 use std::ops::Range;
 use std::time::Duration;
+pub use step::Step;
 
 /// What a session must know beforehand.
 #[derive(Clone, Debug)]
@@ -28,28 +30,6 @@ pub struct Settings {
     pub recipients: usize,
     /// How long a client may take for a command.
     pub command_timeout: Duration,
-}
-
-/// What the driver has to do next.
-#[derive(Debug)]
-pub enum Step<'a> {
-    /// Send what is in `output`, then read more and `feed` it.
-    Read,
-    /// `MAIL` came: answer it. A positive answer opens the transaction.
-    Mail(&'a Sender),
-    /// `RCPT` came: answer it. A positive answer adds the recipient.
-    Rcpt(&'a Recipient),
-    /// `DATA` came and there is a recipient: answer 354 or a refusal.
-    Data,
-    /// A slice of the message, dot-stuffing undone, CRLF kept. Nothing to answer.
-    Body(&'a [u8]),
-    /// The final dot came: answer it. It is the last action of the transaction, whatever the answer. A message that
-    /// was too large or had a lone CR, LF or NUL is refused by the session itself and ends in `Reset` instead.
-    EndOfData(EndOfData),
-    /// The transaction is void (RSET, EHLO, refused data): drop what was gathered. Nothing to answer.
-    Reset,
-    /// Send what is in `output` and close.
-    Close,
 }
 
 /// RFC 5321 section 4.5.3.2.5: what a client may take for one block of data.
