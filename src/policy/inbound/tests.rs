@@ -230,6 +230,14 @@ fn a_refusal_waits_for_the_key_of_a_trusted_forwarder() {
 }
 
 #[test]
+fn a_strangers_key_that_cannot_be_looked_up_holds_no_refusal_up() {
+    let fault = vec![signed("example.edu", Verdict::TempFault("x".into()))];
+    let mut evidence = judged(letter(STRANGER, fault), DmarcResult::Fail, DmarcPolicy::Reject);
+    evidence.rules.broken_dkim = BrokenDkim::Mark;
+    assert_eq!(outcome(&evidence), ("refuse", 550));
+}
+
+#[test]
 fn a_listing_refuses_and_what_could_not_be_told_does_not() {
     let with = |answer, signatures| {
         let mut evidence = letter(STRANGER, signatures);
