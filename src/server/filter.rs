@@ -6,6 +6,7 @@
 mod about;
 mod children;
 pub mod helper;
+mod lookup;
 mod program;
 mod wire;
 
@@ -115,7 +116,8 @@ impl Filter {
                         tracing::warn!(id = about.id, why, stderr = said, "the filter puts the letter off");
                     }
                     verdict => {
-                        tracing::info!(id = about.id, ?verdict, stderr = said, "the filter has judged")
+                        let verdict = verdict.word();
+                        tracing::info!(id = about.id, verdict, stderr = said, "the filter has judged")
                     }
                 }
                 judged.verdict
