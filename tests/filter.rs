@@ -9,7 +9,7 @@ use harness::filters::{Filtered, LETTER, runs};
 use harness::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Instant;
 
 const FRIEND: &str = "friend@there.example";
@@ -104,12 +104,41 @@ fn a_broken_filter_puts_letters_off_and_says_why() {
         }
         assert_eq!(filtered.server.letters("here.example/me").len(), 0, "{script}");
     }
-    let filtered = Filtered::with(&["/nowhere/at/all", "x"], "");
+    let program = tempfile::Builder::new().tempfile_in("/tmp").unwrap().into_temp_path();
+    std::fs::copy("/bin/true", &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = program.display().to_string();
+    let filtered = Filtered::with(&[&path, "x"], "");
+    program.close().unwrap();
     // So large that the helper answers before it has it all.
     let letter = format!("{LETTER}{}", "a line of a large letter\r\n".repeat(100_000));
     let reply = filtered.wire().transact(FRIEND, &[ME], letter.as_bytes());
     assert!(reply.starts_with("451 4.7.1 "), "{reply}");
-    filtered.logged("cannot run /nowhere/at/all");
+    filtered.logged(&format!("cannot run {path}"));
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_no_start() {
+    let refused = |command: &str| Filtered::refused(command, "", &[]);
+    assert!(refused("/nowhere/at/all").contains("name a program that is there"));
+    assert!(refused("no-such-program").contains("in PATH"));
+    assert!(refused("/etc/passwd").contains("chmod 755"));
+    // What the modes allow and the confinement does not.
+    let script =
+        "chmod 755 {root}; mkdir -m 755 {root}/mail; install -m 755 /bin/true {root}/mail; exec \"$@\"";
+    let text = Filtered::refused("{root}/mail/true", "", &["sh", "-ec", script, "sh"]);
+    assert!(text.contains("outside mail_root") || text.contains("name a program that is there"), "{text}");
+}
+
+#[test]
+fn a_program_can_neither_end_nor_stop_its_helper() {
+    let script = "kill -KILL $PPID; kill -STOP $PPID; :";
+    for filtered in [Filtered::by(script), Filtered::unprivileged(script)] {
+        for _ in 0..3 {
+            let reply = filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes());
+            assert!(reply.starts_with("250"), "{reply}");
+        }
+    }
 }
 
 #[test]
@@ -320,7 +349,7 @@ fn signal(pid: u32, number: Signal) {
 #[test]
 fn a_filter_that_cannot_be_confined_is_no_start() {
     let started = |more: &str| {
-        let text = Filtered::refused(more, &[]);
+        let text = Filtered::refused("/bin/true", more, &[]);
         assert!(text.contains("inbound.filter"), "{text}");
         text
     };
@@ -332,6 +361,7 @@ fn a_filter_that_cannot_be_confined_is_no_start() {
     }
     // A kernel without Landlock (ENOSYS is what it says), by strace's hand.
     let text = Filtered::refused(
+        "/bin/true",
         "",
         &["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS"],
     );

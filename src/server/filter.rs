@@ -16,6 +16,7 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::policy::filter::{FilterVerdict, judge};
 use crate::store::letter::Spill;
+use crate::system::confine::numbers;
 use crate::system::threads::blocking;
 use crate::system::user;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -241,13 +242,13 @@ fn filter_user(name: &str, server: Option<&nix::unistd::User>) -> Result<Option<
 fn spawn(setup: &Setup) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair()?;
     let kept = ["PATH", "LANG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let helper = Command::new("/proc/self/exe")
-        .arg("filter-helper")
-        .env_clear()
-        .envs(kept)
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
-        .spawn()?;
+    let mut helper = Command::new("/proc/self/exe");
+    helper.arg("filter-helper").env_clear().envs(kept).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    // Whoever is not root can make such a namespace only within one of users, and the helper does so itself.
+    let helper = match setup.user {
+        Some(_) => numbers::first_of_its_own(|| helper.spawn())?,
+        None => helper.spawn()?,
+    };
     io::Write::write_all(&mut &ours, &wire::to_line(setup))?;
     Ok((ours, helper))
 }

@@ -2,6 +2,7 @@
 
 mod beside;
 mod mounts;
+pub mod numbers;
 
 use super::user;
 use beside::Place;
