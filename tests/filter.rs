@@ -6,6 +6,7 @@
 mod harness;
 
 use harness::filters::{Filtered, LETTER, runs};
+use harness::wire::Wire;
 use harness::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
@@ -209,17 +210,51 @@ fn a_few_run_at_once_and_the_others_wait() {
          sleep 0.2; rmdir \"$OUT/run.$$\"",
     );
     std::thread::scope(|scope| {
-        for _ in 0..12 {
+        for _ in 0..50 {
             scope.spawn(|| {
                 assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"))
             });
         }
     });
-    assert_eq!(filtered.server.letters("here.example/me").len(), 12);
+    assert_eq!(filtered.server.letters("here.example/me").len(), 50);
     let counts: Vec<usize> =
         filtered.files("count.").iter().map(|text| text.trim().parse().unwrap()).collect();
-    assert_eq!(counts.len(), 12);
+    assert_eq!(counts.len(), 50);
     assert_eq!(counts.iter().max(), Some(&4), "{counts:?}");
+}
+
+#[test]
+fn who_goes_away_keeps_no_place_for_longer_than_others() {
+    let filtered =
+        Filtered::by_with("grep -q linger || exit 0; : >\"$OUT/runs.$$\"; sleep 1000", "filter_timeout = 2");
+    let lingering: Vec<Wire> = (0..6)
+        .map(|_| {
+            let mut wire = filtered.wire();
+            wire.ask(&format!("MAIL FROM:<{FRIEND}>"), "250");
+            wire.ask(&format!("RCPT TO:<{ME}>"), "250");
+            wire.ask("DATA", "354");
+            wire.message(format!("{LETTER}linger\r\n").as_bytes());
+            wire
+        })
+        .collect();
+    eventually("four programs", || (filtered.files("runs.").len() == 4).then_some(()));
+    drop(lingering);
+    let begun = Instant::now();
+    assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    eventually("their end", || (!filtered.is_running()).then_some(()));
+    assert_eq!(filtered.server.letters("here.example/me").len(), 1);
+}
+
+#[test]
+fn where_no_namespace_of_numbers_is_allowed_it_runs_without() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+    let filtered = Filtered::under(":", &without);
+    assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+    filtered.logged("could end its helper");
 }
 
 /// The ways to the mail that a program could try; each prints what it found, and nothing else is to be found.
