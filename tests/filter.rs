@@ -143,6 +143,19 @@ fn a_program_can_neither_end_nor_stop_its_helper() {
 }
 
 #[test]
+fn a_program_cannot_give_the_helper_of_a_server_that_root_started_limits() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let filtered = Filtered::by("prlimit --pid $PPID --nofile=5:5 2>\"$OUT/said\"; :");
+    for _ in 0..3 {
+        let reply = filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    assert!(filtered.told("said").contains("not permitted"), "{}", filtered.told("said"));
+}
+
+#[test]
 fn a_filter_need_not_read_the_letter() {
     let filtered = Filtered::by("exec <&-; echo 'X-Read: no'");
     let letter = format!("{LETTER}{}", "a line of a large letter\r\n".repeat(200_000));
