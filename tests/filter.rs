@@ -6,10 +6,11 @@
 mod harness;
 
 use harness::filters::{Filtered, LETTER, runs};
+use harness::wire::Wire;
 use harness::{PATIENCE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::Write;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Instant;
 
 const FRIEND: &str = "friend@there.example";
@@ -104,12 +105,54 @@ fn a_broken_filter_puts_letters_off_and_says_why() {
         }
         assert_eq!(filtered.server.letters("here.example/me").len(), 0, "{script}");
     }
-    let filtered = Filtered::with(&["/nowhere/at/all", "x"], "");
+    let program = tempfile::Builder::new().tempfile_in("/tmp").unwrap().into_temp_path();
+    std::fs::copy("/bin/true", &program).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = program.display().to_string();
+    let filtered = Filtered::with(&[&path, "x"], "");
+    program.close().unwrap();
     // So large that the helper answers before it has it all.
     let letter = format!("{LETTER}{}", "a line of a large letter\r\n".repeat(100_000));
     let reply = filtered.wire().transact(FRIEND, &[ME], letter.as_bytes());
     assert!(reply.starts_with("451 4.7.1 "), "{reply}");
-    filtered.logged("cannot run /nowhere/at/all");
+    filtered.logged(&format!("cannot run {path}"));
+}
+
+#[test]
+fn a_program_that_cannot_be_run_is_no_start() {
+    let refused = |command: &str| Filtered::refused(command, "", &[]);
+    assert!(refused("/nowhere/at/all").contains("name a program that is there"));
+    assert!(refused("no-such-program").contains("in PATH"));
+    assert!(refused("/etc/passwd").contains("chmod 755"));
+    // What the modes allow and the confinement does not.
+    let script =
+        "chmod 755 {root}; mkdir -m 755 {root}/mail; install -m 755 /bin/true {root}/mail; exec \"$@\"";
+    let text = Filtered::refused("{root}/mail/true", "", &["sh", "-ec", script, "sh"]);
+    assert!(text.contains("outside mail_root") || text.contains("name a program that is there"), "{text}");
+}
+
+#[test]
+fn a_program_can_neither_end_nor_stop_its_helper() {
+    let script = "kill -KILL $PPID; kill -STOP $PPID; :";
+    for filtered in [Filtered::by(script), Filtered::unprivileged(script)] {
+        for _ in 0..3 {
+            let reply = filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes());
+            assert!(reply.starts_with("250"), "{reply}");
+        }
+    }
+}
+
+#[test]
+fn a_program_cannot_give_the_helper_of_a_server_that_root_started_limits() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let filtered = Filtered::by("prlimit --pid $PPID --nofile=5:5 2>\"$OUT/said\"; :");
+    for _ in 0..3 {
+        let reply = filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes());
+        assert!(reply.starts_with("250"), "{reply}");
+    }
+    assert!(filtered.told("said").contains("not permitted"), "{}", filtered.told("said"));
 }
 
 #[test]
@@ -180,17 +223,51 @@ fn a_few_run_at_once_and_the_others_wait() {
          sleep 0.2; rmdir \"$OUT/run.$$\"",
     );
     std::thread::scope(|scope| {
-        for _ in 0..12 {
+        for _ in 0..50 {
             scope.spawn(|| {
                 assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"))
             });
         }
     });
-    assert_eq!(filtered.server.letters("here.example/me").len(), 12);
+    assert_eq!(filtered.server.letters("here.example/me").len(), 50);
     let counts: Vec<usize> =
         filtered.files("count.").iter().map(|text| text.trim().parse().unwrap()).collect();
-    assert_eq!(counts.len(), 12);
+    assert_eq!(counts.len(), 50);
     assert_eq!(counts.iter().max(), Some(&4), "{counts:?}");
+}
+
+#[test]
+fn who_goes_away_keeps_no_place_for_longer_than_others() {
+    let filtered =
+        Filtered::by_with("grep -q linger || exit 0; : >\"$OUT/runs.$$\"; sleep 1000", "filter_timeout = 2");
+    let lingering: Vec<Wire> = (0..6)
+        .map(|_| {
+            let mut wire = filtered.wire();
+            wire.ask(&format!("MAIL FROM:<{FRIEND}>"), "250");
+            wire.ask(&format!("RCPT TO:<{ME}>"), "250");
+            wire.ask("DATA", "354");
+            wire.message(format!("{LETTER}linger\r\n").as_bytes());
+            wire
+        })
+        .collect();
+    eventually("four programs", || (filtered.files("runs.").len() == 4).then_some(()));
+    drop(lingering);
+    let begun = Instant::now();
+    assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+    assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+    eventually("their end", || (!filtered.is_running()).then_some(()));
+    assert_eq!(filtered.server.letters("here.example/me").len(), 1);
+}
+
+#[test]
+fn where_no_namespace_of_numbers_is_allowed_it_runs_without() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let without = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
+    let filtered = Filtered::under(":", &without);
+    assert!(filtered.wire().transact(FRIEND, &[ME], LETTER.as_bytes()).starts_with("250"));
+    filtered.logged("could end its helper");
 }
 
 /// The ways to the mail that a program could try; each prints what it found, and nothing else is to be found.
@@ -320,7 +397,7 @@ fn signal(pid: u32, number: Signal) {
 #[test]
 fn a_filter_that_cannot_be_confined_is_no_start() {
     let started = |more: &str| {
-        let text = Filtered::refused(more, &[]);
+        let text = Filtered::refused("/bin/true", more, &[]);
         assert!(text.contains("inbound.filter"), "{text}");
         text
     };
@@ -332,6 +409,7 @@ fn a_filter_that_cannot_be_confined_is_no_start() {
     }
     // A kernel without Landlock (ENOSYS is what it says), by strace's hand.
     let text = Filtered::refused(
+        "/bin/true",
         "",
         &["strace", "-f", "-qq", "-o", "/dev/null", "-e", "inject=landlock_create_ruleset:error=ENOSYS"],
     );

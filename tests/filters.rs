@@ -112,7 +112,7 @@ fn clamav_knows_viruses() {
     let user = if is_root() { "User nobody\n" } else { "" };
     let config = format!(
         "DatabaseDirectory {top}db\nLocalSocket {top}socket\nLocalSocketMode 666\nForeground yes\n\
-         TemporaryDirectory {top}\n{user}"
+         TemporaryDirectory {top}\nStreamMaxLength 200K\n{user}"
     );
     fs::write(clamd.path("clamd.conf"), config).unwrap();
     clamd.start("/usr/sbin/clamd", &["-c", &clamd.path("clamd.conf")]);
@@ -121,7 +121,8 @@ fn clamav_knows_viruses() {
 
     let script = include_str!("../examples/filters/clamav");
     let virus = format!("{}{}", EICAR.0, EICAR.1);
-    let by_daemon = filtered(&format!("CLAMAV_OPTIONS='-c {}'", clamd.path("clamd.conf")), script);
+    let setting = format!("CLAMAV_OPTIONS='-c {}' CLAMAV_LARGEST=204800", clamd.path("clamd.conf"));
+    let by_daemon = filtered(&setting, script);
     let by_hand =
         filtered(&format!("CLAMAV=clamscan CLAMAV_OPTIONS='--database={top}db --tempdir={top}'"), script);
     for filtered in [&by_daemon, &by_hand] {
@@ -130,10 +131,23 @@ fn clamav_knows_viruses() {
         let reply = send(filtered, &virus);
         assert!(reply.starts_with("550 5.7.1 this letter carries a virus: Eicar-Test-Signature"), "{reply}");
     }
+    // Of a letter that is too large the beginning is looked at, and nobody calls the rest clean.
+    let large = "a line of a large letter\r\n".repeat(10_000);
+    assert!(send(&by_daemon, &format!("{large}behind {virus}")).starts_with("250"));
+    let letter = stored(&by_daemon, "behind");
+    assert!(letter.contains("\nX-Virus-Status: Unknown, too large"), "{}", &letter[..2000]);
+    assert!(send(&by_daemon, &format!("{virus}\r\n{large}")).starts_with("550"));
+    assert!(send(&by_hand, &format!("{large}behind {virus}")).starts_with("550"));
+    // A client that knows nothing of the daemon's limit.
+    let other = fs::read_to_string(clamd.path("clamd.conf")).unwrap().replace("StreamMaxLength 200K\n", "");
+    fs::write(clamd.path("client.conf"), other).unwrap();
+    by_daemon.rewrite(&format!("{}\n{script}", setting.replace("clamd.conf", "client.conf")));
+    assert!(send(&by_daemon, &format!("{}not shown", large.repeat(20))).starts_with("250"));
+    assert!(stored(&by_daemon, "not shown").contains("\nX-Virus-Status: Unknown, too large"));
     let as_junk = script.replace("on_virus=77", "on_virus=1");
-    by_daemon.rewrite(&format!("CLAMAV_OPTIONS='-c {}'\n{as_junk}", clamd.path("clamd.conf")));
-    assert!(send(&by_daemon, &virus).starts_with("250"));
-    assert!(stored(&by_daemon, "EICAR").contains("\nX-Virus-Status: Infected (Eicar-Test-Signature"));
+    by_daemon.rewrite(&format!("{setting}\n{as_junk}"));
+    assert!(send(&by_daemon, &format!("marked {virus}")).starts_with("250"));
+    assert!(stored(&by_daemon, "marked").contains("\nX-Virus-Status: Infected (Eicar-Test-Signature"));
     clamd.stop();
     assert!(send(&by_daemon, "again").starts_with("451 4.7.1 "));
     by_daemon.logged("Could not connect to clamd");

@@ -172,7 +172,7 @@ fn checked(lines: &[&[u8]]) -> Result<String, &'static str> {
 /// that strangers' bytes were fed to. Then, what the letter says of itself: a second `From` or `Content-Type` changes what
 /// is shown, and single fields would be double. Last, what makes programs act.
 fn may_be_added(name: &str) -> bool {
-    const NAMES: [&str; 32] = [
+    const NAMES: [&str; 38] = [
         "Authentication-Results",
         "Return-Path",
         "Delivered-To",
@@ -198,18 +198,37 @@ fn may_be_added(name: &str) -> bool {
         "Keywords",
         "Mail-Reply-To",
         "Mail-Followup-To",
+        "Followup-To",
         "Apparently-To",
         "Errors-To",
         "Return-Receipt-To",
         "Disposition-Notification-To",
         "Auto-Submitted",
-        // What mbox readers keep in the header: seen, answered, deleted.
+        "Autocrypt",
+        "Autocrypt-Gossip",
+        // What mbox readers and servers keep in the header: seen, answered, deleted, and a letter's number.
         "Status",
         "X-Status",
+        "X-Keywords",
+        "X-UID",
+        "X-UIDL",
     ];
-    // Received and Received-SPF; ARC's three; DKIM2's; MIME's; those of who sends a letter on; of lists; our own.
-    const FAMILIES: [&str; 8] =
-        ["Received", "ARC-", "DKIM", "Content-", "Resent-", "List-", "X-Pillarbox", "Pillarbox"];
+    // Received and Received-SPF; ARC's three; DKIM2's; a logo that was vouched for; MIME's; those of who sends a letter on; of
+    // lists; what a letter was before it was changed; what IMAP servers and Mozilla keep in the header; our own.
+    const FAMILIES: [&str; 12] = [
+        "Received",
+        "ARC-",
+        "DKIM",
+        "BIMI-",
+        "Content-",
+        "Resent-",
+        "List-",
+        "Original-",
+        "X-IMAP",
+        "X-Mozilla-",
+        "X-Pillarbox",
+        "Pillarbox",
+    ];
     let begins =
         |family: &str| name.get(..family.len()).is_some_and(|head| head.eq_ignore_ascii_case(family));
     !NAMES.iter().any(|own| own.eq_ignore_ascii_case(name)) && !FAMILIES.into_iter().any(begins)

@@ -6,6 +6,7 @@
 mod about;
 mod children;
 pub mod helper;
+mod lookup;
 mod program;
 mod wire;
 
@@ -15,6 +16,7 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::policy::filter::{FilterVerdict, judge};
 use crate::store::letter::Spill;
+use crate::system::confine::numbers;
 use crate::system::threads::blocking;
 use crate::system::user;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
@@ -115,7 +117,8 @@ impl Filter {
                         tracing::warn!(id = about.id, why, stderr = said, "the filter puts the letter off");
                     }
                     verdict => {
-                        tracing::info!(id = about.id, ?verdict, stderr = said, "the filter has judged")
+                        let verdict = verdict.word();
+                        tracing::info!(id = about.id, verdict, stderr = said, "the filter has judged")
                     }
                 }
                 judged.verdict
@@ -239,13 +242,13 @@ fn filter_user(name: &str, server: Option<&nix::unistd::User>) -> Result<Option<
 fn spawn(setup: &Setup) -> io::Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair()?;
     let kept = ["PATH", "LANG"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    let helper = Command::new("/proc/self/exe")
-        .arg("filter-helper")
-        .env_clear()
-        .envs(kept)
-        .stdin(OwnedFd::from(theirs))
-        .stdout(Stdio::null())
-        .spawn()?;
+    let mut helper = Command::new("/proc/self/exe");
+    helper.arg("filter-helper").env_clear().envs(kept).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    // Whoever is not root can make such a namespace only within one of users, and the helper does so itself.
+    let helper = match setup.user {
+        Some(_) => numbers::first_of_its_own(|| helper.spawn())?,
+        None => helper.spawn()?,
+    };
     io::Write::write_all(&mut &ours, &wire::to_line(setup))?;
     Ok((ours, helper))
 }

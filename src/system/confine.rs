@@ -2,6 +2,7 @@
 
 mod beside;
 mod mounts;
+pub mod numbers;
 
 use super::user;
 use beside::Place;
@@ -38,7 +39,7 @@ pub fn keep_out_of(trees: &[PathBuf], other: Option<&User>) -> Result<(), String
     let closed = mounts::everywhere(trees).map_err(|error| format!("looking for {trees:?}: {error}"))?;
     let given = beside::beside(&closed).map_err(|error| format!("looking beside {closed:?}: {error}"))?;
     match other {
-        Some(other) => user::change_to(other).map_err(|failure| failure.to_string())?,
+        Some(other) => user::change_apart_to(other).map_err(|failure| failure.to_string())?,
         None => cover(&closed)?,
     }
     restrict(given, if other.is_some() { WITH_USER } else { WITHOUT_USER })

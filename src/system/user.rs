@@ -1,7 +1,7 @@
 //! Who the server runs as.
 
 use crate::error::{Exit, Failure};
-use nix::unistd::{Uid, User, getuid, initgroups, setgid, setuid};
+use nix::unistd::{Gid, Uid, User, getuid, initgroups, setgid, setresgid, setuid};
 use std::ffi::CString;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
@@ -71,12 +71,23 @@ pub fn become_owner(user: Option<&str>, state_dir: &Path) -> Result<(), Failure>
 
 /// Becomes another user for good, with his groups and no others.
 pub fn change_to(wanted: &User) -> Result<(), Failure> {
+    change(wanted, wanted.gid)
+}
+
+/// The same, and the processes of this user that it starts cannot give it limits: prlimit(2) asks whether all three groups
+/// are the caller's, and exec gives up the saved one, which is nobody's here. Where there is no such group (in a user namespace)
+/// it is as [`change_to`].
+pub fn change_apart_to(wanted: &User) -> Result<(), Failure> {
+    change(wanted, Gid::from_raw(u32::MAX - 1))
+}
+
+fn change(wanted: &User, saved: Gid) -> Result<(), Failure> {
     let name = &wanted.name;
     let failed = |why: String| Failure::new(Exit::OsErr, format!("becoming {name}: {why}"));
     let c_name = CString::new(name.as_str()).map_err(|error| failed(error.to_string()))?;
     // Groups first: without root they could not be given up any more.
     initgroups(&c_name, wanted.gid)
-        .and_then(|()| setgid(wanted.gid))
+        .and_then(|()| setresgid(wanted.gid, wanted.gid, saved).or_else(|_| setgid(wanted.gid)))
         .and_then(|()| setuid(wanted.uid))
         .map_err(|error| failed(error.to_string()))
 }

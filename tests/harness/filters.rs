@@ -147,20 +147,28 @@ impl Filtered {
         assert!(status.success());
     }
 
-    /// What a server says that does not start because of its filter.
-    pub fn refused(more: &str, wrapper: &[&str]) -> String {
+    /// What a server says that does not start because of its filter. `{root}` in the words is where its files are.
+    pub fn refused(program: &str, more: &str, wrapper: &[&str]) -> String {
         let root = tempfile::tempdir().unwrap();
         let path = |name: &str| root.path().join(name).display().to_string();
+        let words = |word: &str| word.replace("{root}", root.path().to_str().unwrap());
         let config = format!(
             "hostname = \"mx.here.example\"\nmail_root = {:?}\nstate_dir = {:?}\n[listen]\nmx = [\"127.0.0.1:0\"]\n\
-             submission = [\"127.0.0.1:0\"]\n[inbound]\nfilter = [\"/bin/true\"]\n{more}\n",
+             submission = [\"127.0.0.1:0\"]\n[inbound]\nfilter = [{:?}]\n{more}\n",
             path("mail"),
-            path("state")
+            path("state"),
+            words(program)
         );
         let file: PathBuf = root.path().join("server.toml");
         fs::write(&file, config).unwrap();
         let mut command = Command::new("timeout");
-        command.arg("30").args(wrapper).arg(PILLARBOX).arg("--config").arg(file).arg("serve");
+        command
+            .arg("30")
+            .args(wrapper.iter().map(|word| words(word)))
+            .arg(PILLARBOX)
+            .arg("--config")
+            .arg(file)
+            .arg("serve");
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(78), "{said}");

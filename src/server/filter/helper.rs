@@ -1,8 +1,8 @@
 //! `pillarbox filter-helper`: the process that runs the owner's filter. It has no way to the mail, and ends with the server.
 
 use super::children::Children;
-use super::program;
 use super::wire::{Answer, Hello, LINE_MAX, Request, Setup, from_line, read_line, to_line};
+use super::{lookup, program};
 use crate::error::{Exit, Failure};
 use crate::system::confine::keep_out_of;
 use nix::unistd::{User, close};
@@ -97,7 +97,9 @@ fn confine(setup: &Setup) -> Result<(), String> {
             Some(found.ok_or_else(|| format!("no such user: {name}"))?)
         }
     };
-    keep_out_of(&setup.trees, user.as_ref())
+    keep_out_of(&setup.trees, user.as_ref())?;
+    // As a program would be, once this process has no more rights than that.
+    lookup::check(setup)
 }
 
 async fn serve(control: UnixStream, setup: Arc<Setup>) -> io::Result<()> {

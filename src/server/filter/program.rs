@@ -1,6 +1,7 @@
 //! One run of the filter's program: the letter in, its output and exit status out, and an end in any case.
 
 use super::children::{Children, Ours};
+use super::lookup::search_path;
 use super::wire::{Answer, Request, Setup};
 use crate::policy::filter::{OUTPUT_MAX, sentence};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -21,8 +22,6 @@ const FIRST_WORDS: usize = 4096;
 const ECHO: Duration = Duration::from_millis(200);
 /// Octets of the letter that are handed on at once.
 const SLICE: usize = 64 << 10;
-/// Where the server's environment has no PATH.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs the program with what `letter` goes on with on its stdin; `None` when the server has gone meanwhile, which `gone`
 /// tells also while the program does not read. In the end nothing of its process group is left.
@@ -70,12 +69,11 @@ impl Running {
     fn start(setup: &Setup, children: &Arc<Children>, request: &Request) -> Result<Running, String> {
         let (program, arguments) = setup.command.split_first().ok_or("no program is named")?;
         let failed = |error: io::Error| format!("cannot run {program}: {error}");
-        let own = |name: &str, default: &str| std::env::var_os(name).unwrap_or(default.into());
         let mut child = Command::new(program)
             .args(arguments)
             .env_clear()
-            .env("PATH", own("PATH", PATH))
-            .env("LANG", own("LANG", "C.UTF-8"))
+            .env("PATH", search_path())
+            .env("LANG", std::env::var_os("LANG").unwrap_or("C.UTF-8".into()))
             .env("HOME", "/")
             .envs(request.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
