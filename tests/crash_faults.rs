@@ -24,6 +24,7 @@ fn all_but_the_dot(server: &Server, to: &[&str], message: &[u8]) -> Wire {
     }
     wire.ask("DATA", "354");
     wire.raw(message);
+    server.settle();
     wire
 }
 

@@ -245,6 +245,33 @@ impl Server {
         self.child.id()
     }
 
+    /// Waits until what goes on behind what it was told (its questions to DNS) is over: none of its threads has run between
+    /// several looks.
+    pub fn settle(&self) {
+        let switches = || {
+            let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let statuses =
+                threads.flatten().filter_map(|one| std::fs::read_to_string(one.path().join("status")).ok());
+            Some(
+                statuses
+                    .flat_map(|text| {
+                        text.lines()
+                            .filter(|line| line.contains("ctxt_switches"))
+                            .map(str::to_owned)
+                            .collect::<Vec<_>>()
+                    })
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (mut last, mut same) = (switches(), 0);
+        eventually("the server's rest", || {
+            let now = switches();
+            same = if now == last { same + 1 } else { 0 };
+            last = now;
+            (same >= 6).then_some(())
+        });
+    }
+
     pub fn config(&self) -> PathBuf {
         self.root.path().join("server.toml")
     }
