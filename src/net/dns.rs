@@ -121,8 +121,8 @@ impl Dns {
         Ok(Dns { resolver, oracle, turns: None })
     }
 
-    /// The same resolver, cache included, for what one stranger makes us ask: four questions at a time, in whatever clones of it. They wait for each
-    /// other, and for nobody else's.
+    /// The same resolver, cache included, for what one stranger makes us ask: four questions at a time, in whatever clones
+    /// of it. They wait for each other, and for nobody else's.
     pub fn for_a_stranger(&self) -> Dns {
         Dns { turns: Some(Arc::new(Semaphore::new(AT_ONCE))), ..self.clone() }
     }
