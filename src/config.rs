@@ -4,11 +4,13 @@ mod home;
 mod network;
 mod relay;
 mod server;
+mod tls;
 
 pub use home::{Home, HomeAddress, NO_SERVER, Via};
 pub use network::Network;
 pub use relay::{DomainRules, Relay, TlsLevel};
 pub use server::{Accept, BrokenDkim, Dns, Dnssec, Inbound, Limits, Listen, PerMinute, Server, Submission};
+pub use tls::{Acme, Tls};
 
 use serde::Deserialize;
 use std::path::{Path, PathBuf};

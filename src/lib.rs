@@ -25,6 +25,8 @@ pub mod trust;
 
 pub mod system;
 
+pub mod certs;
+
 pub mod relay;
 
 pub mod server;

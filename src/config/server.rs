@@ -1,6 +1,6 @@
 //! server.toml: the doors, the limits and the rules.
 
-use super::{ConfigError, Network, Relay, Sources, load};
+use super::{ConfigError, Network, Relay, Sources, Tls, load};
 use serde::Deserialize;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ pub struct Server {
     pub user: Option<String>,
     /// Where the doors are.
     pub listen: Listen,
+    /// What the doors show under TLS.
+    pub tls: Tls,
     /// How names are looked up.
     pub dns: Dns,
     /// What one client may take.
@@ -39,6 +41,8 @@ pub struct Listen {
     pub mx: Vec<SocketAddr>,
     /// The owner's door; loopback only.
     pub submission: Vec<SocketAddr>,
+    /// The owner's door to the world, under TLS from the first octet (RFC 8314); none by default.
+    pub submissions: Vec<SocketAddr>,
 }
 
 /// `[dns]`
@@ -170,6 +174,7 @@ impl Default for Server {
             state_dir: "/var/lib/pillarbox".into(),
             user: None,
             listen: Listen::default(),
+            tls: Tls::default(),
             dns: Dns::default(),
             limits: Limits::default(),
             inbound: Inbound::default(),
@@ -187,6 +192,7 @@ impl Default for Listen {
                 SocketAddr::from(([127, 0, 0, 1], 587)),
                 SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1u16], 587)),
             ],
+            submissions: Vec::new(),
         }
     }
 }

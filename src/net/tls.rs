@@ -1,8 +1,10 @@
-//! TLS as a client: the one wrapper around rustls, and what a certificate must be.
+//! TLS, as a client and as a server: the one wrapper around rustls, and what a certificate must be.
 
 mod dane;
 mod judge;
+pub mod pair;
 mod roots;
+pub mod server;
 mod signature;
 #[cfg(test)]
 pub(super) mod tests;
@@ -13,7 +15,7 @@ use judge::Judge;
 use roots::Authorities;
 use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, CommonState};
 use rustls_pki_types::{CertificateDer, ServerName};
 use std::path::Path;
 use std::sync::Arc;
@@ -130,13 +132,18 @@ fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
 }
 
 fn secured(connection: &ClientConnection, judge: &Judge) -> Result<Secured, TlsError> {
-    let unfinished = || TlsError("the handshake ended without a certificate".into());
-    let version =
-        connection.protocol_version().and_then(|version| version.as_str()).ok_or_else(unfinished)?;
+    let (version, cipher) = agreed(connection)?;
+    Ok(Secured { version, cipher, identity: judge.identity().ok_or_else(unfinished)? })
+}
+
+/// Version and cipher suite.
+fn agreed(connection: &CommonState) -> Result<(String, String), TlsError> {
+    let version = connection.protocol_version().and_then(|version| version.as_str());
+    let version = version.ok_or_else(unfinished)?.replace('_', ".");
     let suite = connection.negotiated_cipher_suite().ok_or_else(unfinished)?.suite();
-    Ok(Secured {
-        version: version.replace('_', "."),
-        cipher: suite.as_str().unwrap_or("unknown").to_owned(),
-        identity: judge.identity().ok_or_else(unfinished)?,
-    })
+    Ok((version, suite.as_str().unwrap_or("unknown").to_owned()))
+}
+
+fn unfinished() -> TlsError {
+    TlsError("the handshake ended without a certificate".into())
 }

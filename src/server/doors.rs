@@ -6,9 +6,11 @@ use super::connection::{Guest, Peer, drive};
 use super::house::House;
 use super::limits::rates::Kind;
 use super::limits::watch::{Client, Watch};
+use super::listeners::Entrance;
 use super::replies;
 use super::shield::shielded;
 use crate::net::preface::{MAX_PREFACE, Preface};
+use crate::net::tls::server::TlsServer;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use std::future::poll_fn;
@@ -25,6 +27,9 @@ use tokio::task::JoinSet;
 /// How long the gate may take for its first line.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a client may take for the handshake.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
 /// That no connection can be accepted is said so often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
@@ -37,12 +42,18 @@ pub struct Hall {
     pub watch: Arc<Watch>,
     /// What they are served from.
     pub house: Arc<House>,
+    /// What makes them private.
+    pub tls: TlsServer,
     /// When to end.
     pub stop: watch::Receiver<bool>,
 }
 
 /// Serves a TCP listener until told to stop, then finishes what is in hand.
-pub fn tcp(listener: TcpListener, door: Door, hall: Hall) -> impl Future<Output = ()> + Send + 'static {
+pub fn tcp(
+    listener: TcpListener,
+    entrance: Entrance,
+    hall: Hall,
+) -> impl Future<Output = ()> + Send + 'static {
     let stop = hall.stop.clone();
     let accept = move |context: &mut Context<'_>| listener.poll_accept(context);
     let budget = Arc::clone(&hall.budget);
@@ -51,13 +62,23 @@ pub fn tcp(listener: TcpListener, door: Door, hall: Hall) -> impl Future<Output 
         // Replies are single small packets that must not wait for the client's acknowledgement.
         let _ = stream.set_nodelay(true);
         let ip = address.ip().to_canonical();
-        let client = match door {
-            Door::Mx => hall.watch.stranger(ip),
-            Door::Submission => hall.watch.owner(),
+        let client = match entrance {
+            Entrance::Mx | Entrance::Submissions => hall.watch.stranger(ip),
+            Entrance::Submission => hall.watch.owner(),
         };
         let place = admit(&hall.budget, &client, Some(ip));
-        let peer = Peer { door, ip: Some(ip), allowed: None };
-        one(stream, Visitor { peer, client, place }, hall.clone())
+        let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None };
+        let (visitor, hall) = (Visitor { peer, client, place }, hall.clone());
+        async move {
+            match entrance {
+                Entrance::Mx | Entrance::Submission => one(stream, visitor, hall).await,
+                Entrance::Submissions => {
+                    if let Ok((stream, _)) = hall.tls.accept(stream, HANDSHAKE).await {
+                        one(stream, visitor, hall).await;
+                    }
+                }
+            }
+        }
     })
 }
 

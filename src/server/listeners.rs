@@ -12,10 +12,40 @@ use std::path::Path;
 /// Strangers come in bursts; a short queue costs them seconds.
 const BACKLOG: i32 = 1024;
 
-/// Bound sockets, each with its door.
+/// Where a TCP connection comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entrance {
+    /// Port 25.
+    Mx,
+    /// Port 587 on loopback.
+    Submission,
+    /// Port 465: the owner's door to the world, under TLS from the first octet (RFC 8314 section 3.3).
+    Submissions,
+}
+
+impl Entrance {
+    /// The door that it leads to.
+    pub fn door(self) -> Door {
+        match self {
+            Entrance::Mx => Door::Mx,
+            Entrance::Submission | Entrance::Submissions => Door::Submission,
+        }
+    }
+
+    /// The key of its addresses in server.toml.
+    pub fn key(self) -> &'static str {
+        match self {
+            Entrance::Mx => "listen.mx",
+            Entrance::Submission => "listen.submission",
+            Entrance::Submissions => "listen.submissions",
+        }
+    }
+}
+
+/// Bound sockets, each with its entrance.
 #[derive(Debug)]
 pub struct Listeners {
-    pub tcp: Vec<(Door, TcpListener)>,
+    pub tcp: Vec<(Entrance, TcpListener)>,
 }
 
 impl Listeners {
@@ -25,12 +55,17 @@ impl Listeners {
             let text = "the submission door listens on loopback only; the owner comes in by ssh";
             return Err(Failure::new(Exit::Config, format!("listen.submission {address}: {text}")));
         }
-        let doors = [(Door::Mx, &listen.mx), (Door::Submission, &listen.submission)];
+        let entrances = [
+            (Entrance::Mx, &listen.mx),
+            (Entrance::Submission, &listen.submission),
+            (Entrance::Submissions, &listen.submissions),
+        ];
         let mut tcp = Vec::new();
-        for (door, addresses) in doors {
+        for (entrance, addresses) in entrances {
             for address in addresses {
-                let listener = bind_tcp(*address).map_err(|error| bind_failure(door, *address, &error))?;
-                tcp.push((door, listener));
+                let listener =
+                    bind_tcp(*address).map_err(|error| bind_failure(entrance, *address, &error))?;
+                tcp.push((entrance, listener));
             }
         }
         Ok(Listeners { tcp })
@@ -51,7 +86,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-fn bind_failure(door: Door, address: SocketAddr, error: &io::Error) -> Failure {
+fn bind_failure(entrance: Entrance, address: SocketAddr, error: &io::Error) -> Failure {
     let remedy = match error.kind() {
         io::ErrorKind::AddrInUse => "another program listens there; see `ss -ltnp`",
         io::ErrorKind::PermissionDenied => {
@@ -60,7 +95,7 @@ fn bind_failure(door: Door, address: SocketAddr, error: &io::Error) -> Failure {
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; see `ip address`",
         _ => "see `listen` in server.toml",
     };
-    let key = if door == Door::Mx { "listen.mx" } else { "listen.submission" };
+    let key = entrance.key();
     Failure::new(Exit::OsErr, format!("{key} {address}: {error}; {remedy}"))
 }
 

@@ -6,11 +6,12 @@ use super::doors;
 use super::filter::Filter;
 use super::house::House;
 use super::limits::watch::Watch;
-use super::listeners::{Listeners, bind_unix};
+use super::listeners::{Entrance, Listeners, bind_unix};
+use crate::certs::Keeper;
 use crate::config;
 use crate::error::{Exit, Failure};
+use crate::net::tls::server::TlsServer;
 use crate::relay;
-use crate::smtp::Door;
 use crate::system::threads::blocking;
 use crate::system::{files, user};
 use std::sync::Arc;
@@ -45,19 +46,24 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
         tracing::warn!("{exposed}");
     }
     let house = Arc::new(House::open(config, filter)?);
+    let (keeper, tls, _renewals) = Keeper::open(house.config(), &house.premises.name)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(STACK)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::OsErr, format!("starting threads: {error}")))?;
-    let outcome = runtime.block_on(serve(house, listeners));
+    let outcome = runtime.block_on(serve(house, listeners, (keeper, tls)));
     // A thread that still waits for a dead disk must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
 }
 
-async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
+async fn serve(
+    house: Arc<House>,
+    listeners: Listeners,
+    (keeper, tls): (Keeper, TlsServer),
+) -> Result<(), Failure> {
     let os = |error: std::io::Error| Failure::new(Exit::OsErr, error.to_string());
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
@@ -69,16 +75,22 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     let limits = &house.config().limits;
     let strangers = Budget::new(files::connections(limits.connections), limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
+    // Anybody may knock there; he must not take the places of those who come by ssh.
+    let from_afar = Budget::new(SUBMISSION_CONNECTIONS, limits.connections_per_ip);
     let watch = Watch::new(limits);
     let hall = |budget: &Arc<Budget>| {
         let (budget, watch) = (Arc::clone(budget), Arc::clone(&watch));
-        doors::Hall { budget, watch, house: Arc::clone(&house), stop: stopped.clone() }
+        doors::Hall { budget, watch, house: Arc::clone(&house), tls: tls.clone(), stop: stopped.clone() }
     };
-    for (door, listener) in listeners.tcp {
+    for (entrance, listener) in listeners.tcp {
         let listener = TcpListener::from_std(listener).map_err(os)?;
-        open.note(door, &listener).map_err(os)?;
-        let budget = if door == Door::Mx { &strangers } else { &owners };
-        open_doors.spawn(doors::tcp(listener, door, hall(budget)));
+        open.note(entrance, &listener).map_err(os)?;
+        let budget = match entrance {
+            Entrance::Mx => &strangers,
+            Entrance::Submission => &owners,
+            Entrance::Submissions => &from_afar,
+        };
+        open_doors.spawn(doors::tcp(listener, entrance, hall(budget)));
     }
     let socket = house.config().state_dir.join("submission.sock");
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
@@ -91,6 +103,7 @@ async fn serve(house: Arc<House>, listeners: Listeners) -> Result<(), Failure> {
     if house.filter.is_some() {
         tasks.spawn(watch_filter(Arc::clone(&house), stopped.clone()));
     }
+    tasks.spawn(keeper.run(stopped.clone()));
     tasks.spawn(sweep(Arc::clone(&house), stopped.clone()));
     // Handlers first: whoever reads that we are ready may already send a signal.
     let (mut terminate, mut interrupt) =
@@ -133,17 +146,19 @@ async fn broken(tasks: &mut JoinSet<()>) -> Failure {
 struct Opened {
     mx: Vec<std::net::SocketAddr>,
     submission: Vec<std::net::SocketAddr>,
+    submissions: Vec<std::net::SocketAddr>,
     socket: std::path::PathBuf,
     control: std::path::PathBuf,
     pid: u32,
 }
 
 impl Opened {
-    fn note(&mut self, door: Door, listener: &TcpListener) -> std::io::Result<()> {
+    fn note(&mut self, entrance: Entrance, listener: &TcpListener) -> std::io::Result<()> {
         let address = listener.local_addr()?;
-        match door {
-            Door::Mx => self.mx.push(address),
-            Door::Submission => self.submission.push(address),
+        match entrance {
+            Entrance::Mx => self.mx.push(address),
+            Entrance::Submission => self.submission.push(address),
+            Entrance::Submissions => self.submissions.push(address),
         }
         Ok(())
     }
@@ -162,6 +177,7 @@ impl Opened {
             hostname = house.config().hostname,
             mx = ?self.mx,
             submission = ?self.submission,
+            submissions = ?self.submissions,
             version = env!("CARGO_PKG_VERSION"),
             "ready"
         );

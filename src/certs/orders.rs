@@ -1,0 +1,62 @@
+//! What the owner asks of a running server about its certificates.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+/// Orders that may wait.
+const WAITING: usize = 4;
+
+/// What came of an order, for one name or one pair of files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The name, or the file.
+    pub what: String,
+    /// Whether what is shown is as new as can be.
+    pub good: bool,
+    /// What happened, a sentence.
+    pub said: String,
+}
+
+/// Where orders are given. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Renewals(mpsc::Sender<oneshot::Sender<Vec<Outcome>>>);
+
+/// Where they arrive.
+#[derive(Debug)]
+pub struct Orders(mpsc::Receiver<oneshot::Sender<Vec<Outcome>>>);
+
+/// One order: to renew now, whatever the schedule says.
+#[derive(Debug)]
+pub struct Order(oneshot::Sender<Vec<Outcome>>);
+
+pub(super) fn channel() -> (Renewals, Orders) {
+    let (send, receive) = mpsc::channel(WAITING);
+    (Renewals(send), Orders(receive))
+}
+
+impl Renewals {
+    /// Renews now, or reads the files again; none: nobody is there who could, or too much waits already.
+    pub async fn renew(&self) -> Option<Vec<Outcome>> {
+        let (send, receive) = oneshot::channel();
+        self.0.try_send(send).ok()?;
+        receive.await.ok()
+    }
+}
+
+impl Orders {
+    /// The next order. Without anybody who could give one, it waits for ever.
+    pub async fn next(&mut self) -> Order {
+        match self.0.recv().await {
+            Some(send) => Order(send),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Order {
+    /// Says what came of it.
+    pub fn answer(self, outcomes: Vec<Outcome>) {
+        // Whoever asked may have gone.
+        let _ = self.0.send(outcomes);
+    }
+}
