@@ -9,11 +9,9 @@ which verifies nothing."""
 
 import os
 import pathlib
-import shutil
-import socket
 import subprocess
 
-from processes import Memory, cpu_of, reachable, tree
+from postfix import Postfix, arrived
 from scene import ROOT, SCRATCH, PILLARBOX, Scene, median, run, wait_for
 
 LETTERS = int(os.environ.get("LETTERS", 2000))
@@ -79,7 +77,7 @@ def table(place, load):
 def measured(system, kind, place, count, load):
     """Letters per second, CPU in ms per letter, peak memory in kB."""
     _, domains, connections, over_each = place
-    with system(load) as server:
+    with (Postfix() if system is Postfix else system(load)) as server:
         load.send("none", 1, server.door, 1, 1, 1)
         wait_for("the first letter", lambda: server.came() == 1)
         before = server.cpu()
@@ -145,54 +143,6 @@ class Pillarbox:
 
 class Predecessor(Pillarbox):
     name, program = "before", OLD
-
-
-class Postfix:
-    """It looks no name up, and verifies nothing."""
-
-    name = "Postfix"
-
-    def __init__(self, load):
-        self.place = pathlib.Path(SCRATCH) / f"bench-verdict-postfix-{os.getpid()}"
-
-    def __enter__(self):
-        self.place.mkdir()
-        (self.place / "settings").write_text(
-            "virtual_mailbox_domains = here.example\nvirtual_mailbox_maps = inline:{me@here.example=friend/}\n"
-            "smtpd_client_connection_count_limit = 0\n"
-        )
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.door = f"127.0.0.1:{port}"
-        command = ["sh", ROOT / "tests/peers/postfix", ROOT / "target/peers/postfix", self.place, str(port), "9"]
-        self.child = subprocess.Popen(command, stdin=subprocess.PIPE)
-        wait_for("Postfix", lambda: reachable(port))
-        self.memory = Memory(self)
-        return self
-
-    def __exit__(self, *_):
-        self.child.stdin.close()
-        self.child.wait()
-        shutil.rmtree(self.place)
-
-    def pids(self):
-        return tree(self.child.pid)
-
-    def came(self):
-        return arrived(self.place / "friend/new")
-
-    def cpu(self):
-        return cpu_of(self.child.pid)
-
-    def peak(self):
-        return self.memory.end()
-
-
-def arrived(directory):
-    try:
-        return len(os.listdir(directory))
-    except FileNotFoundError:
-        return 0
 
 
 main()
