@@ -2,9 +2,10 @@
 
 mod conduct;
 mod input;
+mod settings;
+mod state;
 mod step;
 
-use super::Door;
 use super::command::{self, Command, Context};
 pub use super::data::EndOfData;
 use super::data::{Piece, Reader};
@@ -13,24 +14,10 @@ use crate::mail::envelope::{Recipient, Sender};
 pub use conduct::Counts;
 use conduct::{Conduct, Kind};
 use input::{Input, Line};
-use std::ops::Range;
+pub use settings::Settings;
+use state::{Next, State, Transaction};
 use std::time::Duration;
 pub use step::Step;
-
-/// What a session must know beforehand.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Our name, in the greeting and in EHLO's reply.
-    pub hostname: String,
-    /// Which door; DSN (RFC 3461) is offered on submission only.
-    pub door: Door,
-    /// The largest message, in octets (`SIZE`).
-    pub message_size: u64,
-    /// The most recipients of one message; more get 452 4.5.3.
-    pub recipients: usize,
-    /// How long a client may take for a command.
-    pub command_timeout: Duration,
-}
 
 /// RFC 5321 section 4.5.3.2.5: what a client may take for one block of data.
 const BLOCK: Duration = Duration::from_secs(180);
@@ -49,33 +36,6 @@ pub struct Session {
     reset_due: bool,
     conduct: Conduct,
     farewell: Option<Reply>,
-}
-
-#[derive(Debug)]
-enum State {
-    Command,
-    AskMail(Sender),
-    AskRcpt(Recipient),
-    AskData,
-    Body(Reader),
-    AskEnd(EndOfData),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    smtputf8: bool,
-    accepted: usize,
-    refused: bool,
-}
-
-/// A step that borrows nothing yet.
-enum Next {
-    Read,
-    Ask,
-    Body(Range<usize>),
-    Reset,
-    Close,
 }
 
 impl Session {

@@ -3,6 +3,7 @@
 mod foreign;
 
 use super::*;
+use crate::smtp::Door;
 use proptest::prelude::*;
 
 fn settings(door: Door) -> Settings {
