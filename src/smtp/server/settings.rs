@@ -16,4 +16,18 @@ pub struct Settings {
     pub recipients: usize,
     /// How long a client may take for a command.
     pub command_timeout: Duration,
+    /// What there is of TLS when the session begins.
+    pub tls: Tls,
+}
+
+/// Whether a session is private, or can become so (RFC 3207).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It is in clear and stays so.
+    #[default]
+    Unavailable,
+    /// STARTTLS is offered.
+    Offered,
+    /// It is under TLS.
+    Active,
 }

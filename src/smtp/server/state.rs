@@ -9,6 +9,7 @@ pub(super) enum State {
     Command,
     AskMail(Sender),
     AskRcpt(Recipient),
+    AskTls,
     AskData,
     Body(Reader),
     AskEnd(EndOfData),
