@@ -10,6 +10,7 @@ use harness::{Dns, Plan, Server, ZONE, eventually};
 use std::io::Read;
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::Duration;
 
 const ME: &str = "me@here.example";
 const FRIEND: &str = "friend@there.example";
@@ -225,5 +226,38 @@ fn the_last_word_arrives_whatever_is_on_its_way_to_us() {
     wire.raw(&b"x\r\n".repeat(10_000));
     wire.expect("550 5.6.0");
     wire.expect("421");
+    wire.expect_end();
+}
+
+#[test]
+fn a_large_letter_arrives_whole_under_tls() {
+    let dns = Dns::start(ZONE);
+    let server = ours(&dns);
+    let mut large = letter(FRIEND, ME, "large");
+    for line in 0..60_000 {
+        large.extend_from_slice(format!("line {line} of a letter that takes many records\r\n").as_bytes());
+    }
+    let mut wire = Wire::starttls(server.mx()).0;
+    for subject in ["large", "again"] {
+        let reply = wire.transact(FRIEND, &[ME], &large);
+        assert!(reply.starts_with("250"), "{subject}: {reply}");
+    }
+    let sent = String::from_utf8(large).unwrap();
+    let letters = server.letters("here.example/me");
+    assert!(letters.len() == 2 && letters.iter().all(|letter| letter.ends_with(&sent)));
+}
+
+#[test]
+fn the_time_for_a_command_begins_anew_with_the_handshake() {
+    let dns = Dns::start(ZONE);
+    let limits = "[limits]\nfree_space = 0\ncommand_timeout = 3";
+    let server = Plan::new("mx.here.example", &[ME]).with(limits).start(&dns);
+    let (mut wire, _) = Wire::greeted(server.mx());
+    wire.ask("STARTTLS", "220");
+    std::thread::sleep(Duration::from_secs(2));
+    let mut wire = wire.secure();
+    std::thread::sleep(Duration::from_secs(2));
+    wire.ask("EHLO x", "250");
+    wire.expect("421 4.4.2");
     wire.expect_end();
 }
