@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use pillarbox::smtp::Door;
 use pillarbox::smtp::reply::Reply;
-use pillarbox::smtp::server::{Session, Settings, Step};
+use pillarbox::smtp::server::{Session, Settings, Step, Tls};
 use std::time::Duration;
 
 /// What happened.
@@ -40,7 +40,8 @@ fn behind_data(stream: &[u8]) -> Vec<usize> {
     let mut at = 0;
     for line in stream.split_inclusive(|octet| *octet == b'\n') {
         at += line.len();
-        if line.trim_ascii().eq_ignore_ascii_case(b"DATA") {
+        let line = line.trim_ascii();
+        if line.eq_ignore_ascii_case(b"DATA") || line.eq_ignore_ascii_case(b"STARTTLS") {
             waits.push(at);
         }
     }
@@ -54,6 +55,7 @@ fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> Play
         message_size: 200,
         recipients: 3,
         command_timeout: Duration::from_secs(300),
+        tls: Tls::Offered,
     });
     let mut played = Played::default();
     let (mut at, mut body) = (0, Vec::new());
@@ -97,6 +99,10 @@ fn play(door: Door, stream: &[u8], mut next: impl FnMut(usize) -> usize) -> Play
                 played.events.push("reset".into());
                 // How much was handed out of a letter that is void depends on when that was seen.
                 body.clear();
+            }
+            Step::StartTls => {
+                played.events.push("tls".into());
+                session.secured();
             }
             Step::Close => {
                 played.closed = true;

@@ -42,6 +42,8 @@ pub struct Received<'a> {
     pub id: &'a str,
     /// The recipient, when there is only one.
     pub recipient: Option<&'a Address>,
+    /// The cipher suite of TLS by its registered name (RFC 8314 section 4.3).
+    pub cipher: Option<&'a str>,
     /// When, in Unix seconds.
     pub time: i64,
 }
@@ -97,6 +99,10 @@ impl fmt::Display for Received<'_> {
         // Only a UTF8SMTP trace may carry such an address (RFC 6531 section 3.7.3).
         if let Some(recipient) = self.recipient.filter(|r| self.with.utf8 || !r.needs_smtputf8()) {
             clauses.push(format!("for <{recipient}>"));
+        }
+        let token = |cipher: &&str| cipher.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if let Some(cipher) = self.cipher.filter(token) {
+            clauses.push(format!("tls {cipher}"));
         }
         if let Some(last) = clauses.last_mut() {
             last.push(';');

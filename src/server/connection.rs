@@ -7,6 +7,7 @@ use super::house::House;
 use super::limits::watch::Client;
 use super::parcel::Parcel;
 use super::recipients::Transaction;
+use super::stream::Stream;
 use super::{mx, replies, submission};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -46,25 +47,33 @@ pub struct Guest {
 
 /// Drives one connection to its end. Faults of the stream end it quietly: what was answered 250 is durable, and of
 /// the rest the client knows.
-pub async fn drive<S>(stream: &mut S, guest: Guest, house: Arc<House>, mut stop: watch::Receiver<bool>)
-where
+pub async fn drive<S>(
+    stream: &mut Stream<S>,
+    guest: Guest,
+    house: Arc<House>,
+    mut stop: watch::Receiver<bool>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Guest { peer, place, client } = guest;
     let limits = &house.config().limits;
+    let mut transaction = Transaction::of(Arc::clone(&house.premises), peer, &client);
+    let mut hearing = Hearing::new(place, client, limits);
+    if stream.is_to_be_secured() && !secure(stream, &mut transaction, &mut hearing, &mut stop).await {
+        return;
+    }
     let mut session = Session::new(Settings {
         // As DNS has it: replies are ASCII (RFC 6531 section 3.7.1).
         hostname: house.premises.name.to_string(),
-        door: peer.door,
+        door: transaction.peer.door,
         message_size: limits.message_size,
         recipients: limits.recipients,
         command_timeout: Duration::from_secs(limits.command_timeout),
+        tls: stream.tls(),
     });
-    let mut transaction = Transaction::of(Arc::clone(&house.premises), peer, &client);
-    let mut hearing = Hearing::new(place, client, limits);
     match hearing.before_greeting(stream, &mut stop).await {
         None | Some(Input::Bytes) => {}
-        Some(Input::Gone) => return,
+        Some(Input::Gone) => return stream.part().await,
         Some(Input::End(reply)) => {
             // In place of the greeting.
             session.take_output();
@@ -76,15 +85,13 @@ where
         match session.step() {
             Step::Read => {
                 let output = session.take_output();
-                match hearing.meanwhile(send(stream, &output), &mut stop).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => return hearing.deaf(&error),
-                    Err(end) => return hearing.ended(Some(&end)),
+                if !say(stream, &output, &mut hearing, &mut stop).await {
+                    return;
                 }
                 match hearing.listen(stream, &session, !output.is_empty(), &mut stop).await {
                     Input::Bytes => session.feed(hearing.heard()),
                     Input::End(reply) => session.abort(reply),
-                    Input::Gone => return,
+                    Input::Gone => return stream.part().await,
                 }
             }
             Step::Mail(sender) => {
@@ -118,6 +125,14 @@ where
                     None => session.answer(reply),
                     Some(end) => session.abort(end),
                 }
+            }
+            Step::StartTls => {
+                if !say(stream, &session.take_output(), &mut hearing, &mut stop).await
+                    || !secure(stream, &mut transaction, &mut hearing, &mut stop).await
+                {
+                    return;
+                }
+                session.secured();
             }
             Step::Data => {
                 parcel = Some(Parcel::new(Arc::clone(&house.premises), house.desk.clone()));
@@ -154,6 +169,38 @@ where
                 return hearing.linger(stream, &mut stop).await;
             }
         }
+    }
+}
+
+/// Sends what is to be said; false: there is nobody to go on with.
+async fn say<S: AsyncWrite + Unpin>(
+    stream: &mut S,
+    output: &[u8],
+    hearing: &mut Hearing,
+    stop: &mut watch::Receiver<bool>,
+) -> bool {
+    match hearing.meanwhile(send(stream, output), stop).await {
+        Ok(Ok(())) => return true,
+        Ok(Err(error)) => hearing.deaf(&error),
+        Err(end) => hearing.ended(Some(&end)),
+    }
+    false
+}
+
+/// Goes on under TLS; false: there is nobody to go on with, and nothing that could be said to him.
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut Stream<S>,
+    transaction: &mut Transaction,
+    hearing: &mut Hearing,
+    stop: &mut watch::Receiver<bool>,
+) -> bool {
+    // In a box: whoever stays in clear does not carry the room for a handshake.
+    match hearing.handshake(Box::pin(stream.secure()), stop).await {
+        Some(agreed) => {
+            transaction.tls = Some(agreed);
+            true
+        }
+        None => false,
     }
 }
 

@@ -9,6 +9,7 @@ use super::limits::watch::{Client, Watch};
 use super::listeners::Entrance;
 use super::replies;
 use super::shield::shielded;
+use super::stream::{Offer, Stream};
 use crate::net::preface::{MAX_PREFACE, Preface};
 use crate::net::tls::server::TlsServer;
 use crate::smtp::Door;
@@ -26,9 +27,6 @@ use tokio::task::JoinSet;
 
 /// How long the gate may take for its first line.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a client may take for the handshake.
-const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// That no connection can be accepted is said so often.
 const TELL_EVERY: Duration = Duration::from_secs(10);
@@ -68,17 +66,11 @@ pub fn tcp(
         };
         let place = admit(&hall.budget, &client, Some(ip));
         let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None };
-        let (visitor, hall) = (Visitor { peer, client, place }, hall.clone());
-        async move {
-            match entrance {
-                Entrance::Mx | Entrance::Submission => one(stream, visitor, hall).await,
-                Entrance::Submissions => {
-                    if let Ok((stream, _)) = hall.tls.accept(stream, HANDSHAKE).await {
-                        one(stream, visitor, hall).await;
-                    }
-                }
-            }
-        }
+        let offer = match entrance {
+            Entrance::Mx | Entrance::Submission => Offer::OnDemand(hall.tls.clone()),
+            Entrance::Submissions => Offer::AtOnce(hall.tls.clone()),
+        };
+        one(Stream::new(stream, offer), Visitor { peer, client, place }, hall.clone())
     })
 }
 
@@ -165,7 +157,7 @@ async fn gated(mut stream: UnixStream, client: Client, place: Result<Place, Repl
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
     let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
-    one(stream, Visitor { peer, client, place }, hall).await;
+    one(Stream::new(stream, Offer::Nothing), Visitor { peer, client, place }, hall).await;
 }
 
 /// Reads the first line and not an octet more: what follows is the client's.
@@ -181,7 +173,7 @@ async fn allowed_by_preface(stream: &mut UnixStream) -> Result<Allowed, String> 
     Allowed::from_preface(&preface)
 }
 
-async fn one<S>(mut stream: S, visitor: Visitor, hall: Hall)
+async fn one<S>(mut stream: Stream<S>, visitor: Visitor, hall: Hall)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -207,7 +199,12 @@ fn shown(ip: Option<IpAddr>) -> Option<String> {
     ip.map(|ip| ip.to_string())
 }
 
-async fn dismiss<S: AsyncWrite + Unpin>(stream: &mut S, reply: &Reply) {
+/// Says this and ends. Whoever waits for TLS cannot be told in clear, and a handshake for nothing but that would make those
+/// dear who are too many.
+async fn dismiss<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut Stream<S>, reply: &Reply) {
+    if stream.is_to_be_secured() {
+        return;
+    }
     let mut bytes = Vec::new();
     reply.encode(&mut bytes);
     let goodbye = async {

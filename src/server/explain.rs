@@ -19,7 +19,7 @@ use crate::policy::inbound::Evidence;
 use crate::smtp::Door;
 use crate::smtp::data::{Piece, Reader, Stuffer};
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{Session, Settings, Step};
+use crate::smtp::server::{Session, Settings, Step, Tls};
 use crate::store::letter::SpillRoom;
 use crate::store::tree::Store;
 use std::net::IpAddr;
@@ -102,6 +102,7 @@ impl Conversation {
             message_size: limits.message_size,
             recipients: limits.recipients,
             command_timeout: Duration::from_secs(limits.command_timeout),
+            tls: Tls::Unavailable,
         });
         session.take_output();
         let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None };
@@ -147,7 +148,7 @@ impl Conversation {
         self.session.feed(format!("{line}\r\n").as_bytes());
         loop {
             match self.session.step() {
-                Step::Read | Step::Close => break,
+                Step::Read | Step::StartTls | Step::Close => break,
                 Step::Mail(sender) => {
                     let sender = sender.clone();
                     let reply = self.transaction.mail(sender).await;
@@ -240,7 +241,7 @@ impl Conversation {
         self.session.feed(&stuffed);
         loop {
             match self.session.step() {
-                Step::Read | Step::Close => break,
+                Step::Read | Step::StartTls | Step::Close => break,
                 Step::Body(slice) => {
                     if let Some(parcel) = &mut parcel {
                         parcel.body(slice, &self.transaction).await;

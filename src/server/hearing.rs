@@ -7,6 +7,7 @@ use super::limits::tarpit::Tarpit;
 use super::limits::watch::Client;
 use super::replies;
 use crate::config::Limits;
+use crate::net::tls::TlsError;
 use crate::smtp::reply::Reply;
 use crate::smtp::server::{Counts, Session};
 use std::io;
@@ -25,6 +26,9 @@ const STOPPING: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_OCTETS: usize = 1 << 20;
 
+/// Why nobody waits for a handshake any longer.
+const CALLED_OFF: &str = "others waited for this place";
+
 /// One client's time and conduct.
 pub struct Hearing {
     place: Place,
@@ -35,6 +39,8 @@ pub struct Hearing {
     pace: Pace,
     /// What was counted of the session already.
     counted: Counts,
+    /// It was made private: its time for the next octets begins anew.
+    secured: bool,
     /// Until when the next octets that matter must come.
     due: Instant,
     buffer: Vec<u8>,
@@ -62,6 +68,7 @@ impl Hearing {
             client,
             tarpit: Tarpit::default(),
             counted: Counts::default(),
+            secured: false,
             due: now,
             buffer: Vec::new(),
         }
@@ -106,7 +113,7 @@ impl Hearing {
         let abreast = self.pace.abreast(now);
         let (end, late) = self.pace.end();
         // Octets that end no command do not move it: a line that drips for ever ends.
-        if answered || abreast.is_some() {
+        if answered || abreast.is_some() || std::mem::take(&mut self.secured) {
             self.due = now + session.timeout();
         }
         self.due = self.due.min(end);
@@ -203,6 +210,30 @@ impl Hearing {
         match self.place.works() {
             true => outcome,
             false => Err(replies::takes_too_long()),
+        }
+    }
+
+    /// Waits for a handshake, as for a client that says nothing; none: it did not come about, which only the log hears of.
+    pub async fn handshake<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, TlsError>>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<T> {
+        self.place.waits(Waiting::Idle, self.known, std::time::Instant::now());
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => outcome.map_err(|error| error.0),
+            () = self.place.called_off() => Err(CALLED_OFF.to_owned()),
+            _ = stop.wait_for(|stop| *stop) => Err("the server stops".to_owned()),
+        };
+        let outcome = if self.place.works() { outcome } else { Err(CALLED_OFF.to_owned()) };
+        self.secured = outcome.is_ok();
+        outcome.inspect_err(|reason| self.not_secured(reason)).ok()
+    }
+
+    fn not_secured(&self, reason: &str) {
+        if self.client.may_tell(&format!("TLS: {reason}")) {
+            tracing::info!(peer = self.client.shown(), reason, "no TLS with a client");
         }
     }
 

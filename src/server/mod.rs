@@ -20,5 +20,6 @@ mod recipients;
 mod replies;
 pub mod serve;
 mod shield;
+mod stream;
 mod submission;
 mod trace;

@@ -10,6 +10,7 @@ use super::replies;
 use crate::mail::address::{Address, Domain, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
 use crate::net::dns::{Dns, MailHosts};
+use crate::net::tls::server::Agreed;
 use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
@@ -25,6 +26,8 @@ pub struct Transaction {
     pub peer: Peer,
     /// What answers the questions that the client causes.
     pub dns: Dns,
+    /// What makes the connection private; none: it is in clear.
+    pub tls: Option<Agreed>,
     /// Who bounds the lines in the log; none: nobody.
     watched: Option<watch::Client>,
     sender: Option<KnownSender>,
@@ -57,6 +60,8 @@ pub struct Finished {
     pub premises: Arc<Premises>,
     pub peer: Peer,
     pub dns: Dns,
+    /// What protected it on its way to us.
+    pub tls: Option<Agreed>,
     pub sender: KnownSender,
     pub recipients: Vec<KnownRecipient>,
     /// What the client called itself, and whether by EHLO.
@@ -90,6 +95,7 @@ impl Transaction {
             premises,
             peer,
             dns,
+            tls: None,
             watched: None,
             sender: None,
             recipients: Vec::new(),
@@ -175,6 +181,7 @@ impl Transaction {
             premises: Arc::clone(&self.premises),
             peer: self.peer.clone(),
             dns: self.dns.clone(),
+            tls: self.tls.clone(),
             sender: self.sender.take().unwrap_or_else(nobody),
             recipients: std::mem::take(&mut self.recipients),
             greeting,

@@ -4,6 +4,7 @@ use super::house::unix_time;
 use super::recipients::Finished;
 use crate::mail::address::Domain;
 use crate::mail::trace::{Client, Protocol, Received};
+use crate::net::tls::server::Agreed;
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 
@@ -22,12 +23,13 @@ pub fn received(id: &str, done: &Finished, rdns: Option<&Domain>) -> String {
         with: Protocol {
             extended: done.greeting.as_ref().is_some_and(|(_, esmtp)| *esmtp),
             utf8: done.sender.sender.smtputf8,
-            tls: false,
+            tls: done.tls.is_some(),
             authenticated: done.peer.door == Door::Submission,
         },
         id,
         // Bcc: a copy that leaves must not say for whom it was.
         recipient: only.filter(|_| done.peer.door == Door::Mx),
+        cipher: done.tls.as_ref().map(|agreed| agreed.cipher.as_str()),
         time: unix_time().as_secs() as i64,
     };
     received.to_string()
@@ -51,6 +53,7 @@ pub fn log_decision(id: &str, done: &Finished, reply: &Reply, why: &Why<'_>) {
         id,
         door = ?done.peer.door,
         peer = done.peer.ip.map(|ip| ip.to_string()),
+        tls = done.tls.as_ref().map(Agreed::to_string),
         helo = done.greeting.as_ref().map(|(name, _)| name.as_str()),
         // As a text, which is logged in quotes: a quoted local part may look like a field of the log.
         from = done.sender.sender.path.to_string(),

@@ -35,6 +35,8 @@ pub enum Command {
     Expn,
     /// HELP.
     Help(Topic),
+    /// STARTTLS.
+    StartTls,
     /// AUTH.
     Auth,
     /// A known verb of an extension, or of an older SMTP, that is not offered.
@@ -69,7 +71,7 @@ pub struct Context<'a> {
 const PATH: usize = 512;
 
 /// Verbs of extensions and of RFC 821 that are known only to be refused as known ones are (RFC 5321 section 4.2.4).
-const NOT_OFFERED: [&str; 9] = ["STARTTLS", "BDAT", "BURL", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML"];
+const NOT_OFFERED: [&str; 8] = ["BDAT", "BURL", "ETRN", "ATRN", "TURN", "SEND", "SOML", "SAML"];
 
 /// What a browser that was led to this port begins with; whoever leads it there writes the lines behind that. SMTP has no
 /// such verbs.
@@ -101,6 +103,7 @@ pub fn parse(line: &[u8], context: Context<'_>) -> Result<Command, Reply> {
         b"VRFY" => Ok(Command::Vrfy),
         b"EXPN" => Ok(Command::Expn),
         b"HELP" => Ok(Command::Help(topic(rest))),
+        b"STARTTLS" => bare(Command::StartTls, "STARTTLS"),
         b"AUTH" => Ok(Command::Auth),
         other => match one_of(&NOT_OFFERED, other) {
             Some(verb) => Ok(Command::NotOffered(verb)),

@@ -2,9 +2,10 @@
 
 mod conduct;
 mod input;
+mod settings;
+mod state;
 mod step;
 
-use super::Door;
 use super::command::{self, Command, Context};
 pub use super::data::EndOfData;
 use super::data::{Piece, Reader};
@@ -13,24 +14,10 @@ use crate::mail::envelope::{Recipient, Sender};
 pub use conduct::Counts;
 use conduct::{Conduct, Kind};
 use input::{Input, Line};
-use std::ops::Range;
+pub use settings::{Settings, Tls};
+use state::{Next, State, Transaction};
 use std::time::Duration;
 pub use step::Step;
-
-/// What a session must know beforehand.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Our name, in the greeting and in EHLO's reply.
-    pub hostname: String,
-    /// Which door; DSN (RFC 3461) is offered on submission only.
-    pub door: Door,
-    /// The largest message, in octets (`SIZE`).
-    pub message_size: u64,
-    /// The most recipients of one message; more get 452 4.5.3.
-    pub recipients: usize,
-    /// How long a client may take for a command.
-    pub command_timeout: Duration,
-}
 
 /// RFC 5321 section 4.5.3.2.5: what a client may take for one block of data.
 const BLOCK: Duration = Duration::from_secs(180);
@@ -49,33 +36,6 @@ pub struct Session {
     reset_due: bool,
     conduct: Conduct,
     farewell: Option<Reply>,
-}
-
-#[derive(Debug)]
-enum State {
-    Command,
-    AskMail(Sender),
-    AskRcpt(Recipient),
-    AskData,
-    Body(Reader),
-    AskEnd(EndOfData),
-    Closed,
-}
-
-#[derive(Debug)]
-struct Transaction {
-    smtputf8: bool,
-    accepted: usize,
-    refused: bool,
-}
-
-/// A step that borrows nothing yet.
-enum Next {
-    Read,
-    Ask,
-    Body(Range<usize>),
-    Reset,
-    Close,
 }
 
 impl Session {
@@ -114,6 +74,7 @@ impl Session {
             Next::Ask => match &self.state {
                 State::AskMail(sender) => Step::Mail(sender),
                 State::AskRcpt(recipient) => Step::Rcpt(recipient),
+                State::AskTls => Step::StartTls,
                 State::AskData => Step::Data,
                 State::AskEnd(end) => Step::EndOfData(*end),
                 State::Command | State::Body(_) | State::Closed => Step::Close,
@@ -156,6 +117,20 @@ impl Session {
                 self.reply(reply, kind);
             }
             other => self.state = other,
+        }
+    }
+
+    /// The handshake that `StartTls` asked for was done. Nothing that was said in clear is remembered but how much it was: not
+    /// the greeting, not the transaction, and not what came in one packet with STARTTLS, which anybody on the way may have put
+    /// there (RFC 3207 section 4.2; CVE-2011-0411).
+    pub fn secured(&mut self) {
+        if matches!(self.state, State::AskTls) {
+            self.state = State::Command;
+            self.settings.tls = Tls::Active;
+            self.input.clear();
+            self.greeted = None;
+            self.sender_refused = false;
+            self.void();
         }
     }
 
@@ -206,7 +181,7 @@ impl Session {
                 return Next::Reset;
             }
             match self.state {
-                State::AskMail(_) | State::AskRcpt(_) | State::AskData | State::AskEnd(_) => {
+                State::AskMail(_) | State::AskRcpt(_) | State::AskTls | State::AskData | State::AskEnd(_) => {
                     return Next::Ask;
                 }
                 State::Closed => return Next::Close,
@@ -247,8 +222,9 @@ impl Session {
             Ok(Command::Quit) => self.close(say::bye()),
             Ok(Command::Noop) => self.reply(say::ok(), Kind::Fruitless),
             Ok(Command::Vrfy) => self.reply(say::vrfy(), Kind::Fruitless),
-            Ok(Command::Help(topic)) => self.reply(say::help(&topic), Kind::Fruitless),
+            Ok(Command::Help(topic)) => self.reply(say::help(&topic, self.settings.tls), Kind::Fruitless),
             Ok(Command::Expn) => self.reply(say::expn(), Kind::Error),
+            Ok(Command::StartTls) => self.start_tls(),
             Ok(Command::Auth) => self.reply(say::auth(self.settings.door), Kind::Error),
             Ok(Command::NotOffered(verb)) => self.reply(say::not_offered(verb), Kind::Error),
             Ok(Command::Foreign) => self.foreign(),
@@ -259,9 +235,27 @@ impl Session {
         self.void();
         self.sender_refused = false;
         self.greeted = Some((name, extended));
-        let Settings { hostname, door, message_size, .. } = &self.settings;
-        let reply = if extended { say::ehlo(hostname, *door, *message_size) } else { say::helo(hostname) };
+        let Settings { hostname, door, message_size, tls, .. } = &self.settings;
+        let reply = match extended {
+            true => say::ehlo(hostname, *door, *message_size, *tls),
+            false => say::helo(hostname),
+        };
         self.reply(reply, Kind::Fruitless);
+    }
+
+    /// In the midst of a transaction as well: RFC 3207 does not forbid it, and the transaction is forgotten with all else.
+    fn start_tls(&mut self) {
+        match self.settings.tls {
+            Tls::Unavailable => self.reply(say::not_offered("STARTTLS"), Kind::Error),
+            Tls::Active => self.reply(say::private_already(), Kind::Error),
+            Tls::Offered if self.greeted.is_none() => self.reply(say::ehlo_first(), Kind::Error),
+            Tls::Offered => {
+                self.reply(say::go_ahead(), Kind::Fruitless);
+                if !matches!(self.state, State::Closed) {
+                    self.state = State::AskTls;
+                }
+            }
+        }
     }
 
     fn mail(&mut self, sender: Sender) {

@@ -25,6 +25,15 @@ impl Home {
         home
     }
 
+    /// The same, and `server` has a copy of the key: who comes from afar has to be told apart without DNS.
+    pub fn pinned(dns: &Dns, address: &str, server: &Server) -> Home {
+        let home = Home::new(dns, address);
+        let (key, keys) = (home.key(), server.state_dir().join("keys"));
+        std::fs::create_dir_all(&keys).unwrap();
+        std::fs::write(keys.join(key.txt_name()), key.txt_record().unwrap()).unwrap();
+        home
+    }
+
     /// Makes an RSA key; the line of a zone that publishes it.
     pub fn with_key(address: &str) -> (Home, String) {
         let root = tempfile::Builder::new().prefix("pillarbox-home-").tempdir().unwrap();

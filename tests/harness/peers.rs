@@ -66,6 +66,22 @@ impl Exim {
         exim
     }
 
+    /// The stranger's, who sends under TLS only, to who shows this very certificate (PEM).
+    pub fn demanding(next: SocketAddr, certificate: &Path) -> Exim {
+        let exim = Exim::stranger(next);
+        let (config, kept) = (exim.place.path().join("conf"), exim.place.path().join("theirs.pem"));
+        std::fs::copy(certificate, &kept).unwrap();
+        std::fs::set_permissions(&kept, PermissionsExt::from_mode(0o644)).unwrap();
+        let demand = format!(
+            "  allow_localhost\n  hosts_require_tls = *\n  tls_verify_hosts = *\n  tls_verify_cert_hostnames =\n  \
+             tls_verify_certificates = {}\n",
+            kept.display()
+        );
+        let text = std::fs::read_to_string(&config).unwrap().replace("  allow_localhost\n", &demand);
+        std::fs::write(config, text).unwrap();
+        exim
+    }
+
     /// The article's own client; signs with the keys in `keys` and submits to `next`.
     pub fn article(next: SocketAddr, keys: &Path) -> Exim {
         let exim = Exim::with_config("exim-article.conf", next);

@@ -123,6 +123,11 @@ impl Shown {
 }
 
 impl Told {
+    /// DER.
+    pub fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
     /// `usage selector matching data`, as in a zone's file.
     pub fn tlsa(&self, usage: u8, selector: u8, matching: u8) -> String {
         let whole = if selector == 0 { &self.certificate } else { &self.key };

@@ -10,7 +10,8 @@ fn received(helo: &str, id: &str, recipient: Option<&Address>, rdns: Option<&Dom
     let by = Domain::parse("mx.example.org").unwrap();
     let with = Protocol { extended: true, tls: true, ..Protocol::default() };
     let from = Some(Client { helo, ip: "192.0.2.7".parse().unwrap(), rdns });
-    Received { from, by: &by, with, id, recipient, time: 0 }.to_string()
+    Received { from, by: &by, with, id, recipient, cipher: Some("TLS_AES_128_GCM_SHA256"), time: 0 }
+        .to_string()
 }
 
 #[test]
@@ -19,8 +20,8 @@ fn a_received_field_is_folded_and_complete() {
     assert_eq!(
         received("mail.example.net", "4Xy.1", Some(&address("me@example.org")), Some(&rdns)),
         "Received: from mail.example.net (out.example.net [192.0.2.7])\r\n\
-         \tby mx.example.org with ESMTPS id 4Xy.1 for <me@example.org>;\r\n\
-         \tThu, 01 Jan 1970 00:00:00 +0000\r\n"
+         \tby mx.example.org with ESMTPS id 4Xy.1 for <me@example.org>\r\n\
+         \ttls TLS_AES_128_GCM_SHA256; Thu, 01 Jan 1970 00:00:00 +0000\r\n"
     );
     assert!(received("[192.0.2.9]", "1", None, None).starts_with("Received: from [192.0.2.9] ([192.0.2.7])"));
 }
@@ -29,7 +30,8 @@ fn a_received_field_is_folded_and_complete() {
 fn nothing_of_the_owners_machine_is_in_the_field_of_a_submission() {
     let by = Domain::parse("mx.example.org").unwrap();
     let with = Protocol { extended: true, ..Protocol::default() };
-    let text = Received { from: None, by: &by, with, id: "1", recipient: None, time: 0 }.to_string();
+    let text =
+        Received { from: None, by: &by, with, id: "1", recipient: None, cipher: None, time: 0 }.to_string();
     assert_eq!(text, "Received: by mx.example.org with ESMTP id 1; Thu, 01 Jan 1970 00:00:00 +0000\r\n");
 }
 

@@ -9,7 +9,7 @@ use crate::mail::address::Address;
 use crate::mail::envelope::{Envelope, Recipient, ReversePath, Sender};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
-use crate::smtp::server::{self, Session as ServerSession, Settings};
+use crate::smtp::server::{self, Session as ServerSession, Settings, Tls};
 use std::pin::Pin;
 use std::task::Poll;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
@@ -56,11 +56,12 @@ async fn serve(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Vec<u8>> 
         message_size: 10 << 20,
         recipients: 100,
         command_timeout: Duration::from_secs(300),
+        tls: Tls::Unavailable,
     });
     let (mut letters, mut letter, mut buffer) = (Vec::new(), Vec::new(), vec![0; 65536]);
     loop {
         let answer = match session.step() {
-            server::Step::Read | server::Step::Close => {
+            server::Step::Read | server::Step::StartTls | server::Step::Close => {
                 let closing = matches!(session.step(), server::Step::Close);
                 if stream.write_all(&session.take_output()).await.is_err() || closing {
                     return letters;

@@ -77,6 +77,11 @@ fn tls_fault(error: &Error) -> String {
         Error::InvalidCertificate(_) => "it did not prove that it owns the key of its certificate".into(),
         Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
+            | PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // TLS 1.2 was the first to have it, and whoever speaks that sends it.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired
             | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig,
         )
         | Error::AlertReceived(AlertDescription::ProtocolVersion) => {
@@ -84,6 +89,9 @@ fn tls_fault(error: &Error) -> String {
         }
         Error::AlertReceived(AlertDescription::HandshakeFailure) => {
             "it ended the handshake: no cipher or key exchange in common, or it will not say why".into()
+        }
+        Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
+            "it offers no cipher that is taken here".into()
         }
         Error::AlertReceived(alert) => format!("it ended the handshake: {alert:?}"),
         Error::InvalidMessage(message) => format!("what it sent is not TLS ({message:?})"),

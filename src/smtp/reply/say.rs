@@ -3,15 +3,19 @@
 use super::Reply;
 use crate::smtp::Door;
 use crate::smtp::command::Topic;
+use crate::smtp::server::Tls;
 
 pub(in crate::smtp) fn greeting(hostname: &str) -> Reply {
     Reply::plain(220, format!("{hostname} ESMTP pillarbox"))
 }
 
-pub(in crate::smtp) fn ehlo(hostname: &str, door: Door, message_size: u64) -> Reply {
+pub(in crate::smtp) fn ehlo(hostname: &str, door: Door, message_size: u64, tls: Tls) -> Reply {
     // HELP stands here since RFC 5321 section 4.1.1.1 wants every command that section 4.5.1 does not require.
     let mut text =
         format!("{hostname}\nPIPELINING\nSIZE {message_size}\n8BITMIME\nSMTPUTF8\nHELP\nENHANCEDSTATUSCODES");
+    if tls == Tls::Offered {
+        text.push_str("\nSTARTTLS");
+    }
     if door == Door::Submission {
         text.push_str("\nDSN");
     }
@@ -53,8 +57,8 @@ const fn explained(verb: &'static str, form: &'static str, does: &'static str) -
     Explained { verb, form, does }
 }
 
-/// Every command that this server takes.
-pub static COMMANDS: [Explained; 10] = [
+/// Every command that this server takes; STARTTLS where it is offered.
+pub static COMMANDS: [Explained; 11] = [
     explained("EHLO", "EHLO host.example", "says who you are and lists the extensions"),
     explained("HELO", "HELO host.example", "the same, without extensions"),
     explained("MAIL", "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]", "begins a letter"),
@@ -64,30 +68,46 @@ pub static COMMANDS: [Explained; 10] = [
     explained("NOOP", "NOOP", "does nothing"),
     explained("VRFY", "VRFY address", "is never answered with yes or no; RCPT tells"),
     explained("HELP", "HELP [command]", "this text"),
+    explained(STARTTLS, STARTTLS, "goes on under TLS, from EHLO again"),
     explained("QUIT", "QUIT", "ends the connection"),
 ];
 
+const STARTTLS: &str = "STARTTLS";
+
 impl Explained {
+    fn is_offered(&self, tls: Tls) -> bool {
+        self.verb != STARTTLS || tls == Tls::Offered
+    }
+
     fn line(&self) -> String {
         format!("{}: {}", self.form, self.does)
     }
 }
 
-pub(in crate::smtp) fn help(topic: &Topic) -> Reply {
+pub(in crate::smtp) fn help(topic: &Topic, tls: Tls) -> Reply {
     let text = match topic {
-        Topic::Command(explained) => explained.line(),
+        Topic::Command(explained) if explained.is_offered(tls) => explained.line(),
         Topic::All => {
-            let lines: Vec<String> = COMMANDS.iter().map(Explained::line).collect();
+            let offered = COMMANDS.iter().filter(|command| command.is_offered(tls));
+            let lines: Vec<String> = offered.map(Explained::line).collect();
             format!(
                 "{}\nWhat this server does of RFC 5321 and its extensions: docs/standards.md of pillarbox",
                 lines.join("\n")
             )
         }
-        Topic::Unknown => {
+        Topic::Command(_) | Topic::Unknown => {
             return Reply::new(504, 5, 4, "There is no help on that; HELP alone lists the commands");
         }
     };
     Reply::new(214, 0, 0, text)
+}
+
+pub(in crate::smtp) fn go_ahead() -> Reply {
+    Reply::new(220, 0, 0, "Begin TLS now")
+}
+
+pub(in crate::smtp) fn private_already() -> Reply {
+    Reply::new(503, 5, 1, "This connection is under TLS already")
 }
 
 pub(in crate::smtp) fn expn() -> Reply {

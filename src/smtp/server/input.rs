@@ -35,6 +35,11 @@ impl Input {
         self.octets.extend_from_slice(bytes);
     }
 
+    /// Forgets all of it.
+    pub(super) fn clear(&mut self) {
+        *self = Input::default();
+    }
+
     pub(super) fn rest(&self) -> &[u8] {
         self.octets.get(self.start..).unwrap_or_default()
     }

@@ -12,6 +12,9 @@ pub enum Step<'a> {
     Mail(&'a Sender),
     /// `RCPT` came: answer it. A positive answer adds the recipient.
     Rcpt(&'a Recipient),
+    /// `STARTTLS` came: send what is in `output`, perform the handshake on the very next octets of the connection, then call
+    /// `secured`. Where the handshake fails there is nothing left to say: close.
+    StartTls,
     /// `DATA` came and there is a recipient: answer 354 or a refusal.
     Data,
     /// A slice of the message, dot-stuffing undone, CRLF kept. Nothing to answer.
@@ -19,7 +22,7 @@ pub enum Step<'a> {
     /// The final dot came: answer it. It is the last action of the transaction, whatever the answer. A message that
     /// was too large or had a lone CR, LF or NUL is refused by the session itself and ends in `Reset` instead.
     EndOfData(EndOfData),
-    /// The transaction is void (RSET, EHLO, refused data): drop what was gathered. Nothing to answer.
+    /// The transaction is void (RSET, EHLO, TLS, refused data): drop what was gathered. Nothing to answer.
     Reset,
     /// Send what is in `output` and close.
     Close,

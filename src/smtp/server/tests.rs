@@ -1,17 +1,20 @@
 //! Dialogues (tests/dialogues), and that it does not matter how the octets are cut.
 
 mod foreign;
+mod tls;
 
 use super::*;
+use crate::smtp::Door;
 use proptest::prelude::*;
 
-fn settings(door: Door) -> Settings {
+fn settings(door: Door, tls: Tls) -> Settings {
     Settings {
         hostname: "mx.example".into(),
         door,
         message_size: 1000,
         recipients: 3,
         command_timeout: Duration::from_secs(300),
+        tls,
     }
 }
 
@@ -26,13 +29,18 @@ struct Driver {
     current: Vec<u8>,
     events: Vec<String>,
     reset: bool,
+    secured: bool,
     closed: bool,
 }
 
 impl Driver {
     fn new(door: Door) -> Driver {
+        Driver::with(door, Tls::Unavailable)
+    }
+
+    fn with(door: Door, tls: Tls) -> Driver {
         let mut driver = Driver {
-            session: Session::new(settings(door)),
+            session: Session::new(settings(door, tls)),
             nodata: false,
             broken: false,
             said: Vec::new(),
@@ -40,6 +48,7 @@ impl Driver {
             current: Vec::new(),
             events: Vec::new(),
             reset: false,
+            secured: false,
             closed: false,
         };
         driver.run();
@@ -69,6 +78,11 @@ impl Driver {
                     self.broken |= address.starts_with("broken@");
                     self.events.push(format!("rcpt {address}"));
                     by_name(&address, 5)
+                }
+                Step::StartTls => {
+                    self.secured = true;
+                    self.session.secured();
+                    continue;
                 }
                 Step::Data if self.nodata => Reply::new(451, 3, 0, "not now"),
                 Step::Data => Reply::plain(354, "go on"),
@@ -140,7 +154,8 @@ fn directive(line: &str) -> (&str, usize, &str) {
 
 fn dialogue(name: &str, text: &str, cut: usize) {
     let door = if text.contains("door: submission") { Door::Submission } else { Door::Mx };
-    let mut driver = Driver::new(door);
+    let tls = if text.contains("tls: offered") { Tls::Offered } else { Tls::Unavailable };
+    let mut driver = Driver::with(door, tls);
     let mut group = Vec::new();
     for (number, line) in
         text.lines().enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
@@ -170,8 +185,9 @@ fn dialogue(name: &str, text: &str, cut: usize) {
                 }
                 "body" => assert_eq!(driver.body.take(), Some(unescape(text)), "{place}"),
                 "reset" => assert!(std::mem::take(&mut driver.reset), "{place}: no reset"),
+                "secured" => assert!(std::mem::take(&mut driver.secured), "{place}: no handshake"),
                 "closed" => assert!(driver.closed, "{place}: still open"),
-                "door" => {}
+                "door" | "tls" => {}
                 _ => panic!("{place}: what is {directive:?}?"),
             }
         }
@@ -179,6 +195,7 @@ fn dialogue(name: &str, text: &str, cut: usize) {
     assert!(group.is_empty(), "{name}: nothing is expected at the end");
     assert_eq!(String::from_utf8_lossy(&driver.said), "", "{name}: unexpected at the end");
     assert!(!driver.reset, "{name}: unexpected reset");
+    assert!(!driver.secured, "{name}: unexpected handshake");
     assert_eq!(driver.closed, text.contains("\nclosed"), "{name}: closed or not");
 }
 
@@ -245,7 +262,7 @@ fn abort_speaks_and_closes_from_any_state() {
 
 #[test]
 fn an_answer_nobody_asked_for_says_nothing() {
-    let mut session = Session::new(settings(Door::Mx));
+    let mut session = Session::new(settings(Door::Mx, Tls::Unavailable));
     session.take_output();
     session.answer(Reply::new(250, 0, 0, "stray"));
     assert_eq!(session.take_output(), b"");
@@ -253,7 +270,7 @@ fn an_answer_nobody_asked_for_says_nothing() {
 
 #[test]
 fn a_driver_that_answers_421_is_done() {
-    let mut session = Session::new(settings(Door::Mx));
+    let mut session = Session::new(settings(Door::Mx, Tls::Unavailable));
     session.feed(b"HELO x\r\nMAIL FROM:<>\r\nNOOP\r\n");
     assert!(matches!(session.step(), Step::Mail(_)));
     assert!(matches!(session.step(), Step::Mail(_)), "comes again until it is answered");
