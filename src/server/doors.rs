@@ -67,7 +67,8 @@ pub fn tcp(
             Entrance::Submission => hall.watch.owner(),
         };
         let place = admit(&hall.budget, &client, Some(ip));
-        let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None };
+        let afar = entrance == Entrance::Submissions;
+        let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None, afar };
         let (visitor, hall) = (Visitor { peer, client, place }, hall.clone());
         async move {
             match entrance {
@@ -164,7 +165,7 @@ async fn gated(mut stream: UnixStream, client: Client, place: Result<Place, Repl
         Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
-    let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
+    let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed), afar: false };
     one(stream, Visitor { peer, client, place }, hall).await;
 }
 

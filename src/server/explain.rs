@@ -104,7 +104,7 @@ impl Conversation {
             command_timeout: Duration::from_secs(limits.command_timeout),
         });
         session.take_output();
-        let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None };
+        let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None, afar: false };
         Conversation {
             transaction: Transaction::new(Arc::clone(&premises), peer),
             premises,
@@ -277,7 +277,7 @@ impl Conversation {
                     );
                     replies::queued("(none: this is an explanation)")
                 }
-                Err(reply) => reply,
+                Err(refused) => refused.reply,
             };
         }
         let filter = self.filter.take();
