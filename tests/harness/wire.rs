@@ -1,5 +1,6 @@
 //! SMTP by hand: a socket on which lines are sent and replies are read.
 
+use super::tls::{Private, handshake};
 use super::{PATIENCE, PILLARBOX, Server};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,6 +18,9 @@ pub struct Wire {
 enum Stream {
     Tcp(TcpStream),
     Gate(UnixStream),
+    Private(Box<Private>),
+    /// Being made private.
+    Nothing,
 }
 
 impl Drop for Wire {
@@ -56,6 +60,56 @@ impl Wire {
         Wire::connect(to).greet()
     }
 
+    /// Under TLS from the first octet on; greeted as in [`Wire::greeted`].
+    pub fn private(to: SocketAddr) -> (Wire, String) {
+        Wire::connect(to).secure().greet()
+    }
+
+    /// Greeted, then under TLS by STARTTLS, and EHLO said again.
+    pub fn starttls(to: SocketAddr) -> (Wire, String) {
+        let (mut wire, name) = Wire::greeted(to);
+        wire.ask("STARTTLS", "220 2.0.0");
+        let mut wire = wire.secure();
+        wire.ask("EHLO mx.there.example", "250");
+        (wire, name)
+    }
+
+    /// Performs the handshake.
+    #[track_caller]
+    pub fn secure(mut self) -> Wire {
+        assert!(self.reader.buffer().is_empty(), "something was said in clear: {:?}", self.reader.buffer());
+        match std::mem::replace(self.reader.get_mut(), Stream::Nothing) {
+            Stream::Tcp(stream) => {
+                let private = handshake(stream, "mx.here.example").unwrap();
+                *self.reader.get_mut() = Stream::Private(Box::new(private));
+                self
+            }
+            _ => panic!("only TCP in clear can be made private"),
+        }
+    }
+
+    /// The socket, in clear.
+    pub fn clear(&mut self) -> &mut TcpStream {
+        match self.reader.get_mut() {
+            Stream::Tcp(stream) => stream,
+            _ => panic!("this is not in clear"),
+        }
+    }
+
+    /// The socket itself, for octets that are no SMTP.
+    pub fn into_clear(mut self) -> TcpStream {
+        assert!(self.reader.buffer().is_empty(), "something was said: {:?}", self.reader.buffer());
+        self.clear().try_clone().unwrap()
+    }
+
+    /// What TLS is made of here.
+    pub fn tls(&mut self) -> &mut Private {
+        match self.reader.get_mut() {
+            Stream::Private(private) => private,
+            _ => panic!("this is not under TLS"),
+        }
+    }
+
     fn greet(mut self) -> (Wire, String) {
         let greeting = self.expect("220");
         let name = greeting.split_whitespace().nth(1).unwrap().to_owned();
@@ -71,6 +125,7 @@ impl Wire {
     /// Sends these bytes.
     pub fn raw(&mut self, bytes: &[u8]) -> &mut Wire {
         self.reader.get_mut().write_all(bytes).unwrap();
+        self.reader.get_mut().flush().unwrap();
         self
     }
 
@@ -152,6 +207,8 @@ impl Read for Stream {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Gate(stream) => stream.read(buffer),
+            Stream::Private(stream) => stream.read(buffer),
+            Stream::Nothing => Ok(0),
         }
     }
 }
@@ -161,10 +218,15 @@ impl Write for Stream {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
             Stream::Gate(stream) => stream.write(bytes),
+            Stream::Private(stream) => stream.write(bytes),
+            Stream::Nothing => Ok(0),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Stream::Private(stream) => stream.flush(),
+            _ => Ok(()),
+        }
     }
 }
