@@ -123,10 +123,10 @@ fn refused(activate: &[&str], knock: impl FnOnce(&Path)) -> String {
     if accepts {
         // It goes on with the next connection.
         child.kill().unwrap();
-        child.wait().unwrap();
     } else {
         words.read_to_string(&mut said).unwrap();
     }
+    child.wait().unwrap();
     said
 }
 

@@ -107,7 +107,7 @@ impl FromStr for Tlsa {
         let (usage, selector, matching) = (number()?, number()?, number()?);
         let digits: String = words.collect();
         let hex = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        let is_hex = digits.len() % 2 == 0 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let is_hex = digits.len().is_multiple_of(2) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
         let data: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(hex).collect();
         let data = data.filter(|_| is_hex).ok_or("what follows the numbers is not hexadecimal")?;
         let record = Tlsa { usage, selector, matching, data };

@@ -43,7 +43,7 @@ impl KeySource for Vouching {
             false => Vouched::Not { pin: path.display().to_string() },
         };
         match read(&path, name).await {
-            Ok(text) => Ok(Records { texts: vec![text_of(&text)], vouched: Vouched::Pinned }),
+            Ok(text) => Ok(Records { texts: vec![text_of(&text, name)], vouched: Vouched::Pinned }),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let known = self.dns.known_txt(name).await?;
                 Ok(Records { texts: known.value, vouched: vouched(known.secure) })
@@ -67,15 +67,23 @@ async fn read(path: &Path, name: &str) -> io::Result<String> {
     Ok(text)
 }
 
-/// The record's text: as it stands, or what is in quotes, if `pillarbox key show` or a zone's line was copied whole.
-fn text_of(file: &str) -> String {
-    let lines = file.lines().filter(|line| !line.trim_start().starts_with(';'));
-    let text: Vec<&str> = lines.collect();
-    let text = text.join("\n");
-    match text.contains('"') {
-        true => text.split('"').skip(1).step_by(2).collect(),
-        false => text.trim().to_owned(),
+/// The record's text: as it stands, or what is in quotes behind its name, where lines of a zone were copied, as
+/// `pillarbox key show` prints them, perhaps for several keys.
+fn text_of(file: &str, name: &str) -> String {
+    if !file.contains('"') {
+        return file.trim().to_owned();
     }
+    let (mut text, mut ours) = (String::new(), true);
+    for line in file.lines().filter(|line| !line.starts_with(';')) {
+        if line.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            let owner = line.split_ascii_whitespace().next().unwrap_or_default();
+            ours = owner.trim_end_matches('.').eq_ignore_ascii_case(name);
+        }
+        if ours {
+            text.extend(line.split('"').skip(1).step_by(2));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -83,15 +91,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_may_be_the_text_or_the_line_of_a_zone() {
+    fn a_copy_may_be_the_text_or_the_lines_of_a_zone() {
         for copy in [
             "v=DKIM1; k=ed25519; p=AAAA\n",
+            "\"v=DKIM1; k=ed25519; \" \"p=AAAA\"\n",
             "; ed25519, private key: /x\nme._domainkey.example.org. 3600 IN TXT \"v=DKIM1; k=ed25519; p=AAAA\"\n",
-            "me._domainkey.example.org. IN TXT ( \"v=DKIM1; k=ed\" \n \"25519; p=AAAA\" )\n",
+            "Me._domainkey.Example.org. IN TXT ( \"v=DKIM1; k=ed\"\n  \"25519; p=AAAA\" )\n",
+            "me._domainkey.example.org. IN TXT \"v=DKIM1; k=ed25519; p=AAAA\"\n\
+             you._domainkey.example.org. IN TXT (\n \"v=DKIM1; k=rsa; p=BBBB\" )\n",
         ] {
-            assert_eq!(text_of(copy), "v=DKIM1; k=ed25519; p=AAAA", "{copy}");
+            assert_eq!(text_of(copy, "me._domainkey.example.org"), "v=DKIM1; k=ed25519; p=AAAA", "{copy}");
         }
-        assert_eq!(text_of("  \n"), "");
+        assert_eq!(text_of("  \n", "me._domainkey.example.org"), "");
+        assert_eq!(text_of("you._domainkey.example.org. TXT \"p=AAAA\"", "me._domainkey.example.org"), "");
     }
 
     #[tokio::test]

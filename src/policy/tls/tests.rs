@@ -172,7 +172,7 @@ fn a_record_is_read_as_a_zone_has_it() {
         "3 1",
         "3 1 1",
         "3 1 1 0123",
-        &format!("{digest}"),
+        &digest,
         &format!("3 1 1 {digest}0"),
         &format!("3 1 1 {digest}é"),
         &format!("3 1 1 +{}", &digest[1..]),
