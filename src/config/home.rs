@@ -18,8 +18,11 @@ pub struct Home {
     pub server: Vec<String>,
     /// The permanent Maildirs and the keys.
     pub mail: PathBuf,
-    /// How to reach the submission door: a command, or an `smtp://host:port` URL.
+    /// How to reach the submission door: a command, or an `smtp://host:port` or `smtps://host:port` URL.
     pub submit_via: Via,
+    /// What the certificate behind `smtps://` must match, in place of the system's authorities: TLSA records, `3 1 1 DIGEST`.
+    #[serde(deserialize_with = "one_or_many")]
+    pub submit_tlsa: Vec<String>,
     /// How to reach the gate's export: a command.
     pub pull_via: Via,
     /// How to reach the gate's view of the queue: a command.
@@ -48,7 +51,7 @@ pub struct HomeAddress {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub enum Via {
-    /// `smtp://host:port`.
+    /// `smtp://host:port`, or `smtps://host:port`.
     Url(String),
     /// A command; `{server}` is filled in.
     Command(Vec<String>),
@@ -78,6 +81,7 @@ impl Default for Home {
             server: Vec::new(),
             mail: home.join(".private/mail"),
             submit_via: command("submit"),
+            submit_tlsa: Vec::new(),
             pull_via: command("export"),
             queue_via: command("queue"),
             outbox: home.join(".local/state/pillarbox/outbox"),

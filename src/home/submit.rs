@@ -9,7 +9,8 @@ use crate::home::outbox::Record;
 use crate::mail::address::Address;
 use crate::mail::envelope::Envelope;
 use crate::net::session::Session;
-use crate::net::transport::{Stderr, Stream, reach};
+use crate::net::transport::{Assurance, Stderr, Stream, TransportError, reach};
+use crate::policy::tls::Tlsa;
 use crate::smtp::client::{Fate, Outcome, Request};
 use crate::smtp::reply::{Reply, printable};
 use crate::trust::keys::PrivateKey;
@@ -55,6 +56,8 @@ pub enum Verdict {
 /// Submits letters; keeps in mind which servers could not be reached.
 pub struct Submitter {
     via: Via,
+    /// How the server shows that it is the owner's, where the way leads through the world.
+    assurance: Option<Assurance>,
     servers: Vec<String>,
     patience: Duration,
     unreachable: Vec<(String, String)>,
@@ -74,13 +77,7 @@ impl Submitter {
             Via::Url(url) => vec![url.clone()],
             Via::Command(words) => vec![words.join(" ")],
         };
-        if let Via::Url(url) = &via
-            && !url.starts_with("smtp://")
-        {
-            let text =
-                format!("home.toml: submit_via = {url:?}: want smtp://host:port, or a command as a list");
-            return Err(Failure::new(Exit::Config, text));
-        }
+        let assurance = assurance(config)?;
         if servers.is_empty() {
             return Err(Failure::new(Exit::Config, config::NO_SERVER));
         }
@@ -88,7 +85,7 @@ impl Submitter {
         let runtime =
             runtime.map_err(|error| Failure::new(Exit::OsErr, format!("no event loop: {error}")))?;
         let patience = if matches!(via, Via::Url(_)) { PATIENCE.0 } else { PATIENCE.1 };
-        Ok(Submitter { via, servers, patience, unreachable: Vec::new(), runtime })
+        Ok(Submitter { via, assurance, servers, patience, unreachable: Vec::new(), runtime })
     }
 
     /// Tries the servers. Where there is a choice, the one that gets the letter is bound to it first: after a crash
@@ -119,7 +116,7 @@ impl Submitter {
                 tokio::select! {
                     biased;
                     _ = tokio::signal::ctrl_c() => None,
-                    outcome = attempt.run(&self.via, &server, self.patience) => Some(outcome),
+                    outcome = attempt.run(self.way_to(&server), self.patience) => Some(outcome),
                 }
             });
             let Some(outcome) = outcome else {
@@ -138,6 +135,39 @@ impl Submitter {
         }
         Verdict::Waits { why: whys.join("; "), bound: None }
     }
+}
+
+impl Submitter {
+    async fn way_to(&self, server: &str) -> Result<Stream, TransportError> {
+        match (&self.via, &self.assurance) {
+            (Via::Url(url), Some(assurance)) => assurance.reach(url, server).await,
+            (via, _) => reach(via, server, Stderr::Capture).await,
+        }
+    }
+}
+
+/// What the way needs, if it is under TLS; 78 where it is none that we can go.
+fn assurance(config: &config::Home) -> Result<Option<Assurance>, Failure> {
+    let wrong = |text: String| Failure::new(Exit::Config, format!("home.toml: {text}"));
+    match &config.submit_via {
+        Via::Url(url) if url.starts_with("smtps://") => {}
+        Via::Url(url) if !url.starts_with("smtp://") => {
+            let want = "want smtps://host:port, smtp://host:port, or a command as a list";
+            return Err(wrong(format!("submit_via = {url:?}: {want}")));
+        }
+        // Not to be taken for a protection where there is none.
+        _ if !config.submit_tlsa.is_empty() => {
+            return Err(wrong("submit_tlsa: submit_via is not smtps://host:port".into()));
+        }
+        Via::Url(_) | Via::Command(_) => return Ok(None),
+    }
+    let mut pins = Vec::new();
+    for text in &config.submit_tlsa {
+        let want = "want \"3 1 1 DIGEST\", as `pillarbox cert status` on the server shows it";
+        let pin = text.parse::<Tlsa>();
+        pins.push(pin.map_err(|why| wrong(format!("submit_tlsa = {text:?}: {why}; {want}")))?);
+    }
+    Assurance::new(pins).map(Some).map_err(|why| Failure::new(Exit::OsErr, why))
 }
 
 /// What is to be submitted.
@@ -163,8 +193,12 @@ struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    async fn run(&self, via: &Via, server: &str, patience: Duration) -> Outcome {
-        let mut stream = match reach(via, server, Stderr::Capture).await {
+    async fn run(
+        &self,
+        way: impl Future<Output = Result<Stream, TransportError>>,
+        patience: Duration,
+    ) -> Outcome {
+        let mut stream = match way.await {
             Ok(stream) => stream,
             Err(error) => return self.deferred(&error.to_string()),
         };

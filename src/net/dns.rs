@@ -226,12 +226,13 @@ impl Dns {
 
     /// TXT records, the strings of each joined; empty where there are none. `name` may have underscores.
     pub async fn txt(&self, name: &str) -> Result<Vec<String>, DnsError> {
-        let answer = self.ask(name, RecordType::TXT).await?;
-        let texts = answer.records().iter().filter_map(|data| match data {
-            RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
-            _ => None,
-        });
-        Ok(texts.collect())
+        Ok(texts(&self.ask(name, RecordType::TXT).await?))
+    }
+
+    /// The same, with what DNSSEC says of them.
+    pub async fn known_txt(&self, name: &str) -> Result<Known<Vec<String>>, DnsError> {
+        let said = self.vouched(name, RecordType::TXT).await?;
+        Ok(Known { value: texts(&said.answer), secure: said.secure })
     }
 
     /// One question, with the three kinds of answer told apart. CNAMEs are followed by the resolver.
@@ -257,6 +258,14 @@ impl Dns {
             }
         }
     }
+}
+
+fn texts(answer: &Answer) -> Vec<String> {
+    let texts = answer.records().iter().filter_map(|data| match data {
+        RData::TXT(txt) => Some(String::from_utf8_lossy(&txt.txt_data.concat()).into_owned()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// An error in an administrator's words.

@@ -1,15 +1,18 @@
-//! The way to a server: a TCP connection, or a child process whose stdin and stdout are the other side.
+//! The way to a server: a TCP connection, perhaps under TLS, or a child process whose stdin and stdout are the other side.
 
 mod child;
+mod private;
 
+use super::tls::TlsStream;
 use crate::config::Via;
 pub use child::{ChildStream, Stderr};
+pub use private::Assurance;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -30,21 +33,18 @@ pub struct TransportError(pub String);
 pub enum Stream {
     /// A TCP connection, with TCP_NODELAY.
     Tcp(TcpStream),
+    /// The same, under TLS.
+    Tls(Box<TlsStream<TcpStream>>),
     /// A child process.
     Child(Box<ChildStream>),
 }
 
 /// Goes the configured way to `server`: the command with `{server}` filled in, or `smtp://host:port` (25 where there is
-/// no port), whose host is looked up as the system does.
+/// no port), whose host is looked up as the system does. [`Assurance::reach`] is the way to `smtps://`.
 pub async fn reach(via: &Via, server: &str, stderr: Stderr) -> Result<Stream, TransportError> {
     match via {
         Via::Command(command) => spawn(command, server, stderr),
-        Via::Url(url) => {
-            let place = url.strip_prefix("smtp://").map(|place| place.trim_end_matches('/'));
-            let place = place.filter(|place| !place.is_empty() && !place.contains('/'));
-            let want = || TransportError(format!("{url}: want smtp://host:port"));
-            connect_host(&with_port(&place.ok_or_else(want)?.replace("{server}", server))).await
-        }
+        Via::Url(url) => connect_host(&with_port(&place_of(url, "smtp", server)?, 25)).await,
     }
 }
 
@@ -89,6 +89,7 @@ impl Stream {
     pub fn peer(&self) -> Option<SocketAddr> {
         match self {
             Stream::Tcp(stream) => stream.peer_addr().ok(),
+            Stream::Tls(stream) => stream.get_ref().0.peer_addr().ok(),
             Stream::Child(_) => None,
         }
     }
@@ -98,6 +99,11 @@ impl Stream {
     pub async fn finish(self, patience: Duration) -> Result<(), String> {
         match self {
             Stream::Tcp(_) => Ok(()),
+            Stream::Tls(mut stream) => {
+                // A farewell, whether or not it is heard.
+                let _ = timeout(patience, stream.shutdown()).await;
+                Ok(())
+            }
             Stream::Child(child) => child.finish(patience).await,
         }
     }
@@ -112,10 +118,19 @@ async fn connect_host(place: &str) -> Result<Stream, TransportError> {
     connect(&found).await
 }
 
+/// What stands behind `SCHEME://`, with `{server}` filled in.
+fn place_of(url: &str, scheme: &str, server: &str) -> Result<String, TransportError> {
+    let place = url.strip_prefix(scheme).and_then(|rest| rest.strip_prefix("://"));
+    let place = place.map(|place| place.trim_end_matches('/'));
+    let place = place.filter(|place| !place.is_empty() && !place.contains('/'));
+    let want = || TransportError(format!("{url}: want {scheme}://host:port"));
+    Ok(place.ok_or_else(want)?.replace("{server}", server))
+}
+
 /// `host`, `host:port`, `[::1]`, `[::1]:port`.
-fn with_port(place: &str) -> String {
+fn with_port(place: &str, usual: u16) -> String {
     let port = place.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if port && !place.ends_with(']') { place.to_owned() } else { format!("{place}:25") }
+    if port && !place.ends_with(']') { place.to_owned() } else { format!("{place}:{usual}") }
 }
 
 impl AsyncRead for Stream {
@@ -126,6 +141,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Child(child) => Pin::new(child).poll_read(cx, buffer),
         }
     }
@@ -135,6 +151,7 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Child(child) => Pin::new(child).poll_write(cx, bytes),
         }
     }
@@ -142,6 +159,7 @@ impl AsyncWrite for Stream {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Child(child) => Pin::new(child).poll_flush(cx),
         }
     }
@@ -149,6 +167,7 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Child(child) => Pin::new(child).poll_shutdown(cx),
         }
     }

@@ -30,8 +30,26 @@ pub struct SignatureEvidence {
     pub mark: String,
     /// When it was judged, Unix time.
     pub judged_at: i64,
+    /// Who says that the key is the domain's.
+    pub vouched: Vouched,
     /// The outcome.
     pub verdict: Verdict,
+}
+
+/// Who says that a key is its domain's, beside the server that gave the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// It was not asked, or there was nothing to ask about.
+    Unasked,
+    /// Nobody: the answer is not secure in the sense of RFC 4035 section 4.3.
+    Not {
+        /// The file that a pinned copy of the key would be in.
+        pin: String,
+    },
+    /// DNSSEC.
+    Secure,
+    /// The owner, by a copy in the server's files.
+    Pinned,
 }
 
 /// What came of verifying a signature.

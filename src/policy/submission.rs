@@ -10,6 +10,7 @@
 //! 4. Only for `Seen::New`: [`Accepted::fresh`]; its `Err` is the reply, and the claim is dropped.
 //! 5. `queue.commit` of `Gathered::head` and the body: those bytes and no others.
 
+mod afar;
 mod bound;
 mod identity;
 mod sealed;
@@ -80,6 +81,8 @@ pub enum Channel<Id> {
     Gate(Vec<Permit<Id>>),
     /// TCP on a loopback address.
     Loopback,
+    /// TCP under TLS from anywhere in the world: nothing but the seal and its key speaks for whoever comes.
+    World,
 }
 
 /// What a forced command names.
@@ -155,6 +158,9 @@ const PLAIN_WINDOW: i64 = 3600;
 /// rule and the remedy, or 451 where only DNS stands in the way.
 pub fn decide<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<Accepted, Reply> {
     strict_form(evidence)?;
+    if matches!(evidence.channel, Channel::World) {
+        return afar::decide(evidence);
+    }
     ssh_key_counts(evidence)?;
     identity::names_nobody_else(evidence)?;
     match evidence.seals.as_slice() {
@@ -188,6 +194,14 @@ impl Accepted {
                 latest => Err(stale(latest.copied(), now)),
             },
         }
+    }
+}
+
+/// What a reply to somebody in the world leaves out, for the log.
+pub fn untold<Id: PartialEq>(evidence: &Evidence<Id>) -> Option<String> {
+    match evidence.channel {
+        Channel::World => afar::untold(evidence),
+        Channel::Gate(_) | Channel::Loopback => None,
     }
 }
 

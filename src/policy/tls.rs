@@ -3,6 +3,7 @@
 use super::x509::{Certificate, PublicKey};
 use crate::config::TlsLevel;
 use std::fmt;
+use std::str::FromStr;
 
 #[cfg(test)]
 mod tests;
@@ -93,6 +94,28 @@ fn is_usable(record: &Tlsa) -> bool {
         _ => false,
     };
     fits && matches!(record.usage, 2 | 3)
+}
+
+impl FromStr for Tlsa {
+    type Err = &'static str;
+
+    /// As in a zone: `3 1 1` and hex digits, which may have spaces within (RFC 6698 section 2.2). Only what can be used is read.
+    fn from_str(text: &str) -> Result<Tlsa, &'static str> {
+        let mut words = text.split_ascii_whitespace();
+        let mut number =
+            || words.next().and_then(|word| word.parse().ok()).ok_or("it does not begin with three numbers");
+        let (usage, selector, matching) = (number()?, number()?, number()?);
+        let digits: String = words.collect();
+        let hex = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+        let is_hex = digits.len().is_multiple_of(2) && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let data: Option<Vec<u8>> = digits.as_bytes().chunks(2).map(hex).collect();
+        let data = data.filter(|_| is_hex).ok_or("what follows the numbers is not hexadecimal")?;
+        let record = Tlsa { usage, selector, matching, data };
+        match is_usable(&record) {
+            true => Ok(record),
+            false => Err("it is of no kind that is used here, or its data are not of the right length"),
+        }
+    }
 }
 
 impl fmt::Display for Tlsa {

@@ -33,6 +33,8 @@ pub struct Peer {
     pub ip: Option<IpAddr>,
     /// What the ssh key behind the Unix socket may send as; none: not by ssh.
     pub allowed: Option<Allowed>,
+    /// Whether he came to the owner's door from anywhere in the world: a stranger until his letter proves otherwise.
+    pub afar: bool,
 }
 
 /// Who has come: with a place, and as one of whom something may be known.

@@ -65,7 +65,8 @@ pub fn tcp(
             Entrance::Submission => hall.watch.owner(),
         };
         let place = admit(&hall.budget, &client, Some(ip));
-        let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None };
+        let afar = entrance == Entrance::Submissions;
+        let peer = Peer { door: entrance.door(), ip: Some(ip), allowed: None, afar };
         let offer = match entrance {
             Entrance::Mx | Entrance::Submission => Offer::OnDemand(hall.tls.clone()),
             Entrance::Submissions => Offer::AtOnce(hall.tls.clone()),
@@ -156,7 +157,7 @@ async fn gated(mut stream: UnixStream, client: Client, place: Result<Place, Repl
         Ok(Err(error)) => return tracing::warn!(error, "the gate's first line"),
         Err(_) => return tracing::warn!("the gate said nothing"),
     };
-    let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed) };
+    let peer = Peer { door: Door::Submission, ip: None, allowed: Some(allowed), afar: false };
     one(Stream::new(stream, Offer::Nothing), Visitor { peer, client, place }, hall).await;
 }
 

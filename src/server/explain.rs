@@ -105,7 +105,7 @@ impl Conversation {
             tls: Tls::Unavailable,
         });
         session.take_output();
-        let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None };
+        let peer = Peer { door: question.door, ip: Some(question.ip), allowed: None, afar: false };
         Conversation {
             transaction: Transaction::new(Arc::clone(&premises), peer),
             premises,
@@ -278,7 +278,7 @@ impl Conversation {
                     );
                     replies::queued("(none: this is an explanation)")
                 }
-                Err(reply) => reply,
+                Err(refused) => refused.reply,
             };
         }
         let filter = self.filter.take();

@@ -210,6 +210,7 @@ impl About {
             return None;
         };
         let (channel, named) = match &peer.allowed {
+            None if peer.afar => (Channel::World, Vec::new()),
             None => (Channel::Loopback, Vec::new()),
             Some(allowed) if allowed.is_everything() => {
                 (Channel::Gate(vec![Permit::Directory(mailbox.owner)]), Vec::new())

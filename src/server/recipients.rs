@@ -88,8 +88,8 @@ impl Transaction {
     /// For a question, or a new connection.
     pub fn new(premises: Arc<Premises>, peer: Peer) -> Transaction {
         let dns = match peer.door {
-            Door::Mx => premises.dns.for_a_stranger(),
-            Door::Submission => premises.dns.clone(),
+            Door::Submission if !peer.afar => premises.dns.clone(),
+            Door::Mx | Door::Submission => premises.dns.for_a_stranger(),
         };
         Transaction {
             premises,
@@ -207,6 +207,8 @@ impl Transaction {
                 Lookup::Found(mailbox) => {
                     Ok(KnownSender { ours: true, mailbox: Some(mailbox), ..unknown(sender) })
                 }
+                // Told at RCPT, as at mx, where it counts as the error of a stranger who guesses.
+                Lookup::NoSuchAddress if self.peer.afar => Ok(unknown(sender)),
                 Lookup::NoSuchAddress => Err(replies::no_such_sender(&address)),
                 Lookup::NotOurs => Ok(unknown(sender)),
             },
@@ -243,8 +245,10 @@ impl Transaction {
                 Ok(Some(mailbox))
             }
             (Treatment::Deliver, _) => Err(replies::no_such_address(address)),
+            // Asked when the letter is proved to be the owner's: strangers do not choose whose name servers we ask.
+            (Treatment::Relay, _) if self.peer.afar => Ok(None),
             (Treatment::Relay, _) => {
-                self.recipient_can_receive(address).await?;
+                recipient_can_receive(&self.dns, address, self.watched.as_ref()).await?;
                 Ok(None)
             }
         }
@@ -312,16 +316,6 @@ impl Transaction {
         known.verified.clone().unwrap_or(Ok(()))
     }
 
-    /// The article's `verify = recipient`, while the owner is there to hear it. A fault of DNS is no reason to send
-    /// him away: the queue asks again.
-    async fn recipient_can_receive(&self, address: &Address) -> Result<(), Reply> {
-        let Some(domain) = address.domain() else { return Ok(()) };
-        match cannot_receive(&self.dns, domain, self.watched.as_ref()).await {
-            Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
-            Ok(None) | Err(_) => Ok(()),
-        }
-    }
-
     /// The protocol's machine refused the message itself (too large, lone CR or LF, NUL): a line for that too.
     pub fn log_unfit(&self) {
         if !self.may_tell("refused: unfit") {
@@ -367,6 +361,20 @@ fn allowed_by_ssh_key(
     match allowed.covers(store, address, mailbox).map_err(|error| fault(&error))? {
         true => Ok(()),
         false => Err(replies::confined(address)),
+    }
+}
+
+/// The article's `verify = recipient`, while the owner is there to hear it. A fault of DNS is no reason to send
+/// him away: the queue asks again.
+pub async fn recipient_can_receive(
+    dns: &Dns,
+    address: &Address,
+    watched: Option<&watch::Client>,
+) -> Result<(), Reply> {
+    let Some(domain) = address.domain() else { return Ok(()) };
+    match cannot_receive(dns, domain, watched).await {
+        Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 

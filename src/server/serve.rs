@@ -13,7 +13,7 @@ use crate::error::{Exit, Failure};
 use crate::net::tls::server::TlsServer;
 use crate::relay;
 use crate::system::threads::blocking;
-use crate::system::{files, user};
+use crate::system::{capabilities, files, inherited, notify, user};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener};
@@ -36,12 +36,17 @@ const STACK: usize = 4 << 20;
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run(config: config::Server) -> Result<(), Failure> {
-    // First: as the user that it is started by, with the files and limits that a program expects.
+    let inherited = inherited::take()?;
+    capabilities::not_for_children()?;
+    // Early: as the user that it is started by, with the files and limits that a program expects.
     let filter = Filter::start(&config)?;
     // A connection is its socket, its spill, and a handle of each directory that its letter goes to.
     files::raise_limit();
-    let listeners = Listeners::bind(&config.listen)?;
-    user::become_user(config.user.as_deref(), &config.state_dir)?;
+    let listeners = Listeners::open(inherited, &config.listen)?;
+    // The authority's questions are answered at a low port, which is bound anew for each order.
+    let low_ports = config.tls.acme.as_ref().is_some_and(|acme| capabilities::are_low(&acme.listen));
+    capabilities::through(low_ports, || user::become_user(config.user.as_deref(), &config.state_dir))?;
+    // Nothing of the network was read up to here: whoever connects already waits until the doors are served.
     if let Some(exposed) = user::exposed(&config.state_dir) {
         tracing::warn!("{exposed}");
     }
@@ -109,6 +114,7 @@ async fn serve(
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate()).map_err(os)?, signal(SignalKind::interrupt()).map_err(os)?);
     open.announce(&house)?;
+    notify::tell(notify::READY);
     let outcome = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -116,6 +122,7 @@ async fn serve(
         broken = broken(&mut tasks) => Err(broken),
     };
     tracing::info!("stopping: finishing what is in hand");
+    notify::tell(notify::STOPPING);
     let _ = stop.send(true);
     let finish = async {
         while open_doors.join_next().await.is_some() {}

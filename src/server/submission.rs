@@ -3,33 +3,51 @@
 use super::house::{House, fault_at, unix_time};
 use super::mx::deliver_at_once;
 use super::parcel::{Gathering, Parcel, Whole};
-use super::recipients::Finished;
+use super::recipients::{Finished, recipient_can_receive};
 use super::replies;
 use super::trace::{Why, log_decision, received};
-use crate::policy::submission::{Accepted, decide, in_flight, used};
+use crate::policy::submission::{Accepted, decide, in_flight, untold, used};
 use crate::queue::{NewEntry, Seen};
 use crate::smtp::Door;
 use crate::smtp::reply::Reply;
 use crate::store::StoreError;
 use crate::store::letter::Spill;
 use crate::system::threads::blocking;
+use crate::trust::pinned::Vouching;
 use crate::trust::submission::once;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// RFC 5322 section 2.1.1; docs/submission.md rule 2.
 const LONGEST_LINE: usize = 998;
+/// How long is asked whether the recipients' domains can receive, after the dot; the queue asks again.
+const ASKING: Duration = Duration::from_secs(20);
 
 /// Judges and queues; the reply to the final dot.
 pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, done: Finished) -> Reply {
-    let (reply, by) = match judge(parcel, &done).await {
+    let (reply, note) = match judge(parcel, &done).await {
         Ok(letter) => {
             let by = format!("signed by {}", letter.accepted.by);
             (commit(house, id, letter, &done).await.unwrap_or_else(|reply| reply), Some(by))
         }
-        Err(reply) => (reply, None),
+        Err(Refused { reply, untold }) => (reply, untold),
     };
-    log_decision(id, &done, &reply, &Why { note: by.as_deref(), ..Why::default() });
+    log_decision(id, &done, &reply, &Why { note: note.as_deref(), ..Why::default() });
     reply
+}
+
+/// A letter that is not taken.
+pub(super) struct Refused {
+    pub(super) reply: Reply,
+    /// What the reply does not say, for the log.
+    untold: Option<String>,
+}
+
+impl From<Reply> for Refused {
+    fn from(reply: Reply) -> Refused {
+        Refused { reply, untold: None }
+    }
 }
 
 /// A letter whose sender proved that it is his.
@@ -41,15 +59,31 @@ pub(super) struct Letter {
 }
 
 /// Judges a letter by the rules that need no memory of others.
-pub(super) async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Reply> {
+pub(super) async fn judge(parcel: Parcel, done: &Finished) -> Result<Letter, Refused> {
     let Whole { body, gathering, .. } = parcel.whole(done).await?;
-    let Gathering::Submission(gathering) = gathering else { return Err(replies::broken()) };
+    let Gathering::Submission(gathering) = gathering else { return Err(replies::broken().into()) };
     if done.facts.longest_line > LONGEST_LINE {
-        return Err(replies::line_too_long(done.facts.longest_line, LONGEST_LINE));
+        return Err(replies::line_too_long(done.facts.longest_line, LONGEST_LINE).into());
     }
-    let gathered = gathering.finish(&done.premises.dns, unix_time().as_secs() as i64).await;
-    let accepted = decide(&gathered.evidence)?;
+    let (dns, now) = (&done.premises.dns, unix_time().as_secs() as i64);
+    let gathered = match done.peer.afar {
+        true => gathering.finish(&Vouching::new(dns.clone(), &done.premises.config.state_dir), now).await,
+        false => gathering.finish(dns, now).await,
+    };
+    let accepted =
+        decide(&gathered.evidence).map_err(|reply| Refused { reply, untold: untold(&gathered.evidence) })?;
+    if done.peer.afar {
+        // Not before: see `Transaction::rcpt`.
+        timeout(ASKING, recipients_can_receive(done)).await.unwrap_or(Ok(()))?;
+    }
     Ok(Letter { accepted, head: gathered.head, body })
+}
+
+async fn recipients_can_receive(done: &Finished) -> Result<(), Reply> {
+    for known in done.recipients.iter().filter(|known| known.mailbox.is_none()) {
+        recipient_can_receive(&done.dns, &known.recipient.address, None).await?;
+    }
+    Ok(())
 }
 
 /// Looks at the marks and, where they are new, commits; the reply, which is not always a good one.

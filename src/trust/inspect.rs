@@ -7,7 +7,7 @@
 
 use super::all;
 use super::canon::{BodyHasher, Canon, Index};
-use super::record::{KeySource, PublicKey};
+use super::record::{KeySource, PublicKey, Records, Vouched};
 use super::seal::SEAL_LOWER;
 use super::sign::COVERED;
 use super::signature::{Signature, SignatureAlgorithm};
@@ -83,16 +83,21 @@ impl Inspected {
             self.picks.iter().map(|pick| (pick, pick.judge_alone(now))).collect();
         let open = judged.iter().filter(|(_, verdict)| verdict.is_none());
         let names: BTreeSet<String> = open.map(|(pick, _)| key_name(&pick.signature)).collect();
-        let answers = all(names.iter().map(|name| keys.txt(name))).await;
-        let answers: HashMap<&String, Result<Vec<String>, DnsError>> = names.iter().zip(answers).collect();
+        let answers = all(names.iter().map(|name| keys.records(name))).await;
+        let answers: HashMap<&String, Result<Records, DnsError>> = names.iter().zip(answers).collect();
         let evidence = judged.into_iter().map(|(pick, alone)| {
-            let (verdict, rsa_bits) = match (alone, answers.get(&key_name(&pick.signature))) {
+            let answer = answers.get(&key_name(&pick.signature));
+            let (verdict, rsa_bits) = match (alone, answer) {
                 (Some(verdict), _) => (verdict, None),
-                (None, Some(Ok(records))) => self.judge(pick, records),
+                (None, Some(Ok(records))) => self.judge(pick, &records.texts),
                 (None, Some(Err(fault))) => (Verdict::TempFault(fault.to_string()), None),
                 (None, None) => (Verdict::TempFault("no answer".into()), None),
             };
-            pick.evidence(verdict, rsa_bits, now)
+            let vouched = match answer {
+                Some(Ok(records)) => records.vouched.clone(),
+                _ => Vouched::Unasked,
+            };
+            SignatureEvidence { vouched, ..pick.evidence(verdict, rsa_bits, now) }
         });
         evidence.collect()
     }
@@ -147,6 +152,7 @@ impl Pick {
             rsa_bits,
             mark: mark_of(signature, &self.input),
             judged_at: now,
+            vouched: Vouched::Unasked,
             verdict,
         }
     }

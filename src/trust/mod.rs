@@ -1,7 +1,7 @@
 //! DKIM: keys, signing, sealing, verifying; SPF; what DMARC asks DNS. The one wrapper around the mail-auth crate.
 //!
 //! At home: [`keys`], [`sign`], [`seal`]. On the server: [`submission`] and [`inbound`] gather the evidence that
-//! `policy` decides on; both stand on [`inspect`]. Whether a client may use a name is asked in [`spf`], what is known of the
+//! `policy` decides on; both stand on [`inspect`], and keys come from DNS or from [`pinned`] copies. Whether a client may use a name is asked in [`spf`], what is known of the
 //! client itself in [`peer`], what an author's domain says of letters in its name in [`dmarc`].
 
 pub mod canon;
@@ -12,6 +12,7 @@ pub mod inbound;
 pub mod inspect;
 pub mod keys;
 pub mod peer;
+pub mod pinned;
 pub mod record;
 pub mod seal;
 pub mod sign;

@@ -4,14 +4,28 @@ use super::signature::{Signature, SignatureAlgorithm, base64};
 use super::tags::{TagList, excerpt, squeezed};
 use crate::net::dns::{Dns, DnsError};
 use crate::policy::signature::Verdict;
+pub use crate::policy::signature::Vouched;
 use aws_lc_rs::digest::Digest;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
 
 /// Where key records come from: DNS, or a table in tests.
-pub trait KeySource {
+pub trait KeySource: Sync {
     /// TXT records, the strings of each joined; empty where there are none.
     fn txt(&self, name: &str) -> impl Future<Output = Result<Vec<String>, DnsError>> + Send;
+
+    /// The same, with what stands behind them; nothing, where the source does not know.
+    fn records(&self, name: &str) -> impl Future<Output = Result<Records, DnsError>> + Send {
+        async move { Ok(Records { texts: self.txt(name).await?, vouched: Vouched::Unasked }) }
+    }
+}
+
+/// The TXT records at a key's name.
+pub struct Records {
+    /// The strings of each joined.
+    pub texts: Vec<String>,
+    /// Who says that they are the owner's.
+    pub vouched: Vouched,
 }
 
 impl KeySource for Dns {

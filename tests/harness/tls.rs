@@ -15,8 +15,17 @@ use std::sync::Arc;
 /// A stream under TLS.
 pub type Private = StreamOwned<ClientConnection, TcpStream>;
 
-/// Performs the handshake, asking for this name, and takes whatever certificate is shown.
+/// Performs the handshake and takes whatever certificate is shown.
 pub fn handshake(stream: TcpStream, name: &str) -> io::Result<Private> {
+    let mut private = unfinished(stream, name);
+    while private.conn.is_handshaking() {
+        private.conn.complete_io(&mut private.sock)?;
+    }
+    Ok(private)
+}
+
+/// The same, before the first octet.
+pub fn unfinished(stream: TcpStream, name: &str) -> Private {
     let provider = Arc::new(default_provider());
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -26,11 +35,7 @@ pub fn handshake(stream: TcpStream, name: &str) -> io::Result<Private> {
         .with_no_client_auth();
     config.resumption = rustls::client::Resumption::disabled();
     let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut private = StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream);
-    while private.conn.is_handshaking() {
-        private.conn.complete_io(&mut private.sock)?;
-    }
-    Ok(private)
+    StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), stream)
 }
 
 #[derive(Debug)]

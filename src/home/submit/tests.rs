@@ -89,8 +89,27 @@ fn the_enhanced_code_decides_the_exit_status() {
 #[test]
 fn an_unusable_configuration_is_told_beforehand() {
     let place = Place::new();
-    for url in ["smtp://{server}", "smtps://mx.example", "mx.example:587"] {
+    for url in ["smtp://{server}", "smtps://{server}", "mx.example:587", "imaps://mx.example"] {
         let config = config::Home { server: vec![], submit_via: Via::Url(url.into()), ..place.home(&[]) };
         assert_eq!(Submitter::new(&config).err().map(|failure| failure.exit), Some(Exit::Config), "{url}");
+    }
+}
+
+#[test]
+fn a_pin_must_be_one_and_have_something_to_hold() {
+    let place = Place::new();
+    let digest = "0a".repeat(32);
+    let of = |url: &str, pin: &str| {
+        let (submit_via, submit_tlsa) = (Via::Url(url.into()), vec![pin.to_owned()]);
+        Submitter::new(&config::Home { submit_via, submit_tlsa, ..place.home(&[]) }).err()
+    };
+    assert!(of("smtps://mx.example", &format!("3 1 1 {digest}")).is_none());
+    for (url, pin) in [
+        ("smtps://mx.example", "3 1 1 0a0a".to_owned()),
+        ("smtps://mx.example", digest.clone()),
+        ("smtp://mx.example", format!("3 1 1 {digest}")),
+    ] {
+        let failure = of(url, &pin).unwrap();
+        assert!(failure.exit == Exit::Config && failure.message.contains("submit_tlsa"), "{failure}");
     }
 }

@@ -100,7 +100,7 @@ fn the_port_is_25_unless_one_is_named() {
         ("[::1]", "[::1]:25"),
         ("[::1]:26", "[::1]:26"),
     ] {
-        assert_eq!(with_port(place), full);
+        assert_eq!(with_port(place, 25), full);
     }
 }
 

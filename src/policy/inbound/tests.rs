@@ -1,6 +1,7 @@
 use super::*;
 use crate::policy::dmarc::{DmarcPolicy, DmarcResult};
 use crate::policy::peer::{ListAnswer, Listing, PeerName};
+use crate::policy::signature::Vouched;
 use crate::policy::spf::{SpfIdentity, SpfResult};
 
 pub(in crate::policy) fn domain(text: &str) -> Domain {
@@ -20,6 +21,7 @@ pub(in crate::policy) fn signed(by: &str, verdict: Verdict) -> SignatureEvidence
         rsa_bits: Some(2048),
         mark: String::new(),
         judged_at: 0,
+        vouched: Vouched::Unasked,
         verdict,
     }
 }

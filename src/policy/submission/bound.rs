@@ -1,7 +1,7 @@
 //! Rule 1, the signatures: which one is good enough to be the credential.
 
-use super::{Dismissed, Evidence, clocks, refusal};
-use crate::policy::signature::{SignatureEvidence, Verdict};
+use super::{Channel, Dismissed, Evidence, clocks, refusal};
+use crate::policy::signature::{SignatureEvidence, Verdict, Vouched};
 use crate::smtp::reply::Reply;
 
 /// RSA keys of this size or less are no credential.
@@ -9,16 +9,26 @@ const WEAK_RSA_BITS: usize = 1024;
 
 /// The bound public signatures that pass; one is enough, whatever stands beside it.
 pub fn public<Id>(evidence: &Evidence<Id>) -> Result<Vec<&SignatureEvidence>, Reply> {
-    good(&evidence.public).map_err(|reply| reply.unwrap_or_else(|| none_looked_at(evidence)))
+    good(evidence, &evidence.public).map_err(|reply| reply.unwrap_or_else(|| none_looked_at(evidence)))
 }
 
 /// Those of `signatures` that are good; else the most telling reason, if any was looked at.
-pub fn good(signatures: &[SignatureEvidence]) -> Result<Vec<&SignatureEvidence>, Option<Reply>> {
-    let good: Vec<_> = signatures.iter().filter(|signature| check(signature).is_ok()).collect();
+pub fn good<'e, Id>(
+    evidence: &Evidence<Id>,
+    signatures: &'e [SignatureEvidence],
+) -> Result<Vec<&'e SignatureEvidence>, Option<Reply>> {
+    let counts = |signature: &SignatureEvidence| {
+        check(signature)?;
+        match evidence.channel {
+            Channel::World => vouched_for(signature),
+            Channel::Gate(_) | Channel::Loopback => Ok(()),
+        }
+    };
+    let good: Vec<_> = signatures.iter().filter(|signature| counts(signature).is_ok()).collect();
     if !good.is_empty() {
         return Ok(good);
     }
-    let faults = signatures.iter().filter_map(|signature| check(signature).err());
+    let faults = signatures.iter().filter_map(|signature| counts(signature).err());
     // The one that came furthest through the checks tells most; the first of equals.
     Err(faults.min_by_key(|fault| std::cmp::Reverse(fault.reach)).map(|fault| fault.reply))
 }
@@ -55,6 +65,13 @@ fn check(signature: &SignatureEvidence) -> Result<(), Fault> {
         Verdict::Premature => {
             return Err(Fault { reach: 3, reply: premature(signature) });
         }
+        Verdict::NoKey if signature.vouched == Vouched::Pinned => {
+            return Err(fault(
+                4,
+                21,
+                "has a pinned copy that holds no key; write its TXT record there".into(),
+            ));
+        }
         Verdict::NoKey => {
             let name = key(signature);
             return Err(fault(4, 21, format!("has no key in DNS; publish the TXT record at {name}")));
@@ -76,12 +93,11 @@ fn check(signature: &SignatureEvidence) -> Result<(), Fault> {
             ));
         }
         Verdict::BrokenSignature => {
-            return Err(fault(
-                6,
-                20,
-                "does not match; the header was changed after signing, or the key is not the published one"
-                    .into(),
-            ));
+            let copy = if signature.vouched == Vouched::Pinned { "pinned" } else { "published" };
+            let why = format!(
+                "does not match; the header was changed after signing, or the key is not the {copy} one"
+            );
+            return Err(fault(6, 20, why));
         }
         Verdict::TempFault(why) => return Err(Fault { reach: 9, reply: temporary(signature, why) }),
         Verdict::Unsupported(_) | Verdict::Pass => (),
@@ -92,6 +108,21 @@ fn check(signature: &SignatureEvidence) -> Result<(), Fault> {
         }
         _ => Ok(()),
     }
+}
+
+/// Rule 7, without ssh: who forges an answer of DNS must not be able to submit.
+fn vouched_for(signature: &SignatureEvidence) -> Result<(), Fault> {
+    let name = key(signature);
+    let text = match &signature.vouched {
+        Vouched::Secure | Vouched::Pinned => return Ok(()),
+        Vouched::Not { pin } => format!(
+            "rule 7 (from afar): DNSSEC does not vouch for the key {name}; sign the zone {}, or pin the key: write what \
+             `pillarbox key show` says of it into {} on the server, or come by ssh",
+            signature.domain, pin
+        ),
+        Vouched::Unasked => format!("rule 7 (from afar): nobody vouches for the key {name}"),
+    };
+    Err(Fault { reach: 8, reply: refusal(20, text) })
 }
 
 fn premature(signature: &SignatureEvidence) -> Reply {

@@ -42,7 +42,7 @@ pub fn signatures<Id>(evidence: &Evidence<Id>) -> Result<Vec<&SignatureEvidence>
 }
 
 fn sealing<Id>(evidence: &Evidence<Id>) -> Result<Vec<&SignatureEvidence>, Reply> {
-    bound::good(&evidence.sealing).map_err(|reply| match reply {
+    bound::good(evidence, &evidence.sealing).map_err(|reply| match reply {
         Some(mut reply) => {
             reply.text = format!("rule 3 (sealed), over the seal: {}", reply.text);
             reply

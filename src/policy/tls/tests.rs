@@ -158,3 +158,29 @@ proptest! {
         prop_assert!(modulus.is_none_or(|bits| bits <= der.len() * 8));
     }
 }
+
+#[test]
+fn a_record_is_read_as_a_zone_has_it() {
+    let digest = "0123456789abcdefABCDEF0123456789".repeat(2);
+    let read = |text: &str| text.parse::<Tlsa>();
+    let record = read(&format!("3 1 1 {digest}")).unwrap();
+    assert_eq!((record.to_string().as_str(), record.data.len(), record.data[0]), ("3 1 1", 32, 1));
+    let (front, back) = digest.split_at(31);
+    assert_eq!(read(&format!("3 1 1 {front} {back}")).unwrap(), record);
+    for wrong in [
+        "",
+        "3 1",
+        "3 1 1",
+        "3 1 1 0123",
+        &digest,
+        &format!("3 1 1 {digest}0"),
+        &format!("3 1 1 {digest}é"),
+        &format!("3 1 1 +{}", &digest[1..]),
+        &format!("1 1 1 {digest}"),
+        &format!("3 2 1 {digest}"),
+        &format!("3 1 2 {digest}"),
+        &format!("3 1 256 {digest}"),
+    ] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+}

@@ -1,5 +1,6 @@
 use super::*;
 use crate::net::dns::tests::{Authority, name};
+use crate::policy::signature::Vouched;
 use crate::policy::spf::SpfIdentity;
 use crate::trust::forge::{Table, wait};
 use hickory_proto::rr::RData;
@@ -128,6 +129,7 @@ fn who_vouches() {
         rsa_bits: None,
         mark: String::new(),
         judged_at: 0,
+        vouched: Vouched::Unasked,
         verdict,
     };
     let signatures = [

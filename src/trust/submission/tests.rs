@@ -9,6 +9,7 @@ use crate::trust::seal::seal;
 use crate::trust::sign;
 use std::sync::LazyLock;
 
+mod afar;
 mod once;
 mod plain;
 mod sealed;
