@@ -6,6 +6,7 @@ fn a_request_comes_back_as_it_was() {
     let words = vec!["example.org".to_owned(), "me@example.net".into()];
     let requests = [
         (Request::Destinations, "{\"control\":1,\"destinations\":true}\n"),
+        (Request::Renew, "{\"control\":1,\"renew\":true}\n"),
         (
             Request::Order { order: Order::Hold, words },
             "{\"control\":1,\"order\":\"hold\",\"words\":[\"example.org\",\"me@example.net\"]}\n",
@@ -33,6 +34,9 @@ fn words_that_got_lost_are_no_order_for_everything() {
         "{\"control\":1,\"order\":\"drop\",\"words\":[\"a.example\"],\"all\":true}\n",
         "{\"control\":1,\"order\":\"drop\",\"all\":true,\"destinations\":true}\n",
         "{\"control\":1,\"order\":\"drop\",\"word\":[\"a.example\"],\"all\":true}\n",
+        "{\"control\":1,\"order\":\"drop\",\"all\":true,\"renew\":true}\n",
+        "{\"control\":1,\"renew\":true,\"words\":[\"a.example\"]}\n",
+        "{\"control\":1,\"renew\":true,\"destinations\":true}\n",
         "{\"control\":1,\"order\":\"burn\",\"all\":true}\n",
         "{\"control\":1,\"order\":\"drop\",\"all\":true}",
     ] {
@@ -52,5 +56,6 @@ fn an_order_with_too_many_words_is_not_sent() {
 #[test]
 fn an_answer_is_a_line() {
     assert_eq!(Answer::End.to_line(), b"\"end\"\n");
+    assert_eq!(Answer::Working.to_line(), b"\"working\"\n");
     assert_eq!(Answer::Fault("a\nb".into()).to_line(), b"{\"fault\":\"a\\nb\"}\n");
 }
