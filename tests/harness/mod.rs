@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod apart;
+pub mod certbot;
 pub mod dialogue;
 pub mod filters;
 pub mod forge;
@@ -95,6 +96,7 @@ pub struct Plan {
     addresses: Vec<String>,
     wrapper: Vec<String>,
     loopback: &'static str,
+    submissions: bool,
 }
 
 /// The real binary, serving on ports of its own below a temporary root. Dropping it ends it; a test that fails shows its
@@ -116,12 +118,19 @@ impl Plan {
             addresses,
             wrapper: Vec::new(),
             loopback: "127.0.0.1",
+            submissions: false,
         }
     }
 
     /// Both doors on `::1` and nowhere else.
     pub fn on_ipv6(mut self) -> Plan {
         self.loopback = "[::1]";
+        self
+    }
+
+    /// The owner's door to the world as well.
+    pub fn with_submissions(mut self) -> Plan {
+        self.submissions = true;
         self
     }
 
@@ -164,9 +173,11 @@ impl Plan {
         }
         let limits = if self.extra.contains("[limits]") { "" } else { "[limits]\nfree_space = 0\n" };
         let loopback = self.loopback;
+        let submissions =
+            if self.submissions { format!("submissions = [\"{loopback}:0\"]\n") } else { String::new() };
         let config = format!(
             "hostname = {:?}\nmail_root = {mail:?}\nstate_dir = {state:?}\n[listen]\nmx = [\"{loopback}:0\"]\n\
-             submission = [\"{loopback}:0\"]\n{dns}\n{limits}{}",
+             submission = [\"{loopback}:0\"]\n{submissions}{dns}\n{limits}{}",
             self.hostname, self.extra
         );
         std::fs::write(root.path().join("server.toml"), config).unwrap();
@@ -227,6 +238,11 @@ impl Server {
     /// The owner's door.
     pub fn submission(&self) -> SocketAddr {
         self.listening.submission[0]
+    }
+
+    /// The owner's door to the world.
+    pub fn submissions(&self) -> SocketAddr {
+        self.listening.submissions[0]
     }
 
     /// Runs a shell script among the mounts of a server that was started with [`Plan::inside`].

@@ -21,6 +21,9 @@ pub struct Listening {
     pub mx: Vec<SocketAddr>,
     /// The owner's door.
     pub submission: Vec<SocketAddr>,
+    /// The owner's door to the world, if there is one.
+    #[serde(default)]
+    pub submissions: Vec<SocketAddr>,
     /// The gate's socket.
     pub socket: PathBuf,
     /// The socket for orders to the queue.
