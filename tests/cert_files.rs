@@ -246,6 +246,45 @@ fn a_server_without_a_usable_pair_starts_with_its_own_and_takes_the_pair_when_it
 }
 
 #[test]
+fn one_that_has_expired_is_shown_all_the_same_and_told_of() {
+    let (dns, pki) = (Dns::start(ZONE), Pki::new());
+    let old = pki.expired(&[MX]);
+    let certbot = Certbot::new(MX, &old);
+    let server = server(&dns, &certbot.toml());
+    let way = Way::Implicit(server.submissions());
+    assert_eq!(shown(way, MX).key, facts(&old).key);
+    let line = logged(&server, "a certificate has expired").pop().unwrap();
+    assert!(line.contains("\"ERROR\"") && line.contains("certbot renew"), "{line}");
+    let (exit, status) = status(&server);
+    assert_eq!((exit, found(&status, "submissions", MX)), (Some(69), "same".into()), "{status}");
+    assert!(status["wrong"].to_string().contains("expired 202"), "{status}");
+    let output = server.command(&["cert", "renew"]);
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+    assert_eq!(logged(&server, "has expired").len(), 1, "once a day");
+}
+
+#[test]
+fn a_disk_that_hangs_holds_nobody_up() {
+    let (dns, pki) = (Dns::start(ZONE), Pki::new());
+    let first = pki.host(&[MX]);
+    let certbot = Certbot::new(MX, &first);
+    let file = certbot.live("fullchain.pem");
+    // The first look at the file takes longer than anybody waits; the server itself stays our child.
+    let hang =
+        ["-e", "trace=statx", "-e", "inject=statx:delay_enter=25000000:when=1", "-P", file.to_str().unwrap()];
+    let strace = [&["strace", "-D", "-f", "-qq", "-o", "/dev/null"][..], &hang].concat();
+    let server = Plan::new(MX, &[ME]).with_submissions().with(&certbot.toml()).under(&strace).start(&dns);
+    let way = Way::Implicit(server.submissions());
+    assert!(shown(way, MX).self_signed);
+    assert_eq!(logged(&server, "reading the certificates hangs").len(), 1);
+    let output = server.command(&["cert", "renew"]);
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+    assert!(said(&output).contains("hangs; see to the disk"), "{}", said(&output));
+    becomes_shown(way, &facts(&first));
+    assert_eq!(logged(&server, "hangs").len(), 1);
+}
+
+#[test]
 fn numbers_that_differ_are_a_wrong_configuration() {
     let dns = Dns::start(ZONE);
     let mut server = server(&dns, "");
@@ -267,7 +306,7 @@ fn a_key_that_only_root_may_read_is_given_by_the_command_that_the_log_names() {
             "chown -R 65534:65534 {root}; exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"";
         plan.under(&["sh", "-ec", nobody, "sh"])
     } else {
-        fs::set_permissions(certbot.top().join("live"), std::os::unix::fs::PermissionsExt::from_mode(0))
+        fs::set_permissions(certbot.top().join("live"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
             .unwrap();
         plan
     };

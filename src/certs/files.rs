@@ -13,21 +13,31 @@ use crate::net::tls::pair::{Facts, Pair};
 use crate::net::tls::server::TlsServer;
 use crate::system::threads::blocking;
 use std::pin::Pin;
+use std::sync::mpsc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use watched::{Age, News, Watched};
 
 /// How often files are looked at. Not inotify: what changes is a link in the way to them, in one directory or another.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a look may take before somebody is told that the disk hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a look may take before it is said that the disk hangs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The files, chain and key together, and what is shown of them.
-#[derive(Debug)]
-pub struct Files(Vec<Watched>);
+pub struct Files {
+    now: Now,
+    /// What is shown in the place of what could not be read yet.
+    own: Pair,
+}
 
-/// What a look brings back: an [`Outcome`] for each pair.
-type Look = Pin<Box<dyn Future<Output = (Files, Vec<Outcome>)> + Send>>;
+/// Where the watched pairs are: with us, or with a look that takes its time.
+enum Now {
+    Here(Vec<Watched>),
+    Away(Look),
+}
+
+/// A look that goes on. It brings the pairs back, with an [`Outcome`] for each.
+type Look = Pin<Box<dyn Future<Output = (Vec<Watched>, Vec<Outcome>)> + Send>>;
 
 /// The pairs of files in the configuration; an error is a contradiction in it.
 pub fn configured(tls: &Tls) -> Result<Vec<Paths>, Failure> {
@@ -44,46 +54,60 @@ pub fn configured(tls: &Tls) -> Result<Vec<Paths>, Failure> {
 
 impl Files {
     /// Reads them; `own` stands in for a pair that cannot be used, which is said: mail under a certificate that nobody vouches for is
-    /// better than none. Blocks.
-    pub fn open(paths: Vec<Paths>, own: &Pair) -> Files {
-        let mut files = Files(paths.into_iter().map(|paths| Watched::new(paths, own.clone())).collect());
-        files.look(true);
-        files
+    /// better than none. Blocks, but not on a disk that hangs.
+    pub fn open(paths: Vec<Paths>, own: Pair) -> Files {
+        let watched: Vec<_> = paths.into_iter().map(|paths| Watched::new(paths, own.clone())).collect();
+        let (send, receive) = mpsc::channel();
+        // Nobody waits for it when we end before it.
+        std::thread::spawn(move || send.send(look(watched, true)));
+        let now = match receive.recv_timeout(PATIENCE) {
+            Ok((watched, _)) => Now::Here(watched),
+            Err(_) => {
+                tell_hanging();
+                Now::Away(Box::pin(async {
+                    match blocking(move || receive.recv()).await {
+                        Ok(looked) => looked,
+                        // It broke off: there is nothing to come.
+                        Err(_) => std::future::pending().await,
+                    }
+                }))
+            }
+        };
+        Files { now, own }
     }
 
     /// What is to be shown, the default first.
     pub fn shown(&self) -> Vec<Pair> {
-        self.0.iter().map(|watched| watched.shown().clone()).collect()
+        match &self.now {
+            Now::Here(watched) => watched.iter().map(|watched| watched.shown().clone()).collect(),
+            Now::Away(_) => vec![self.own.clone()],
+        }
     }
 
     /// Looks at them for ever, and at once when it is ordered to.
     pub async fn keep(self, tls: &TlsServer, orders: &mut Orders) {
-        let (mut here, mut away): (Option<Files>, Option<Look>) = (Some(self), None);
-        let mut hangs = false;
+        let mut now = self.now;
         loop {
             let order = tokio::select! {
                 order = orders.next() => Some(order),
                 () = sleep(EVERY) => None,
             };
-            let hasty = order.is_some();
             // A look that hangs is waited for: a second one would hang as well, and hold one more thread.
-            let mut look = match (away.take(), here.take()) {
-                (Some(look), _) => look,
-                (None, Some(files)) => files.begin(hasty),
-                (None, None) => return,
+            let (mut looking, hung) = match now {
+                Now::Away(looking) => (looking, true),
+                Now::Here(watched) => (begin(watched, order.is_some()), false),
             };
-            let outcomes = match timeout(PATIENCE, &mut look).await {
-                Ok((files, outcomes)) => {
-                    tls.show(files.shown());
-                    (here, hangs) = (Some(files), false);
+            let outcomes = match timeout(PATIENCE, &mut looking).await {
+                Ok((watched, outcomes)) => {
+                    tls.show(watched.iter().map(|watched| watched.shown().clone()).collect());
+                    now = Now::Here(watched);
                     outcomes
                 }
                 Err(_) => {
-                    away = Some(look);
-                    if !std::mem::replace(&mut hangs, true) {
-                        let remedy = "see to the disk of tls.cert and tls.key; what was read last is shown";
-                        tracing::error!(remedy, "reading the certificates hangs");
+                    if !hung {
+                        tell_hanging();
                     }
+                    now = Now::Away(looking);
                     vec![stuck()]
                 }
             };
@@ -92,29 +116,32 @@ impl Files {
             }
         }
     }
+}
 
-    fn begin(mut self, hasty: bool) -> Look {
-        Box::pin(blocking(move || {
-            let outcomes = self.look(hasty);
-            (self, outcomes)
-        }))
-    }
+fn begin(watched: Vec<Watched>, hasty: bool) -> Look {
+    Box::pin(blocking(move || look(watched, hasty)))
+}
 
-    /// One look at each of them, with what there is to say. Blocks.
-    fn look(&mut self, hasty: bool) -> Vec<Outcome> {
-        let now = jiff::Timestamp::now().as_second();
-        let look = |watched: &mut Watched| {
-            let news = watched.look(now, hasty);
-            if let Some(news) = &news {
-                tell(watched, news);
-            }
-            if let Some(age) = watched.age(now) {
-                tell_age(watched, age);
-            }
-            watched.outcome(now, news.as_ref())
-        };
-        self.0.iter_mut().map(look).collect()
-    }
+/// One look at each of them, with what there is to say. Blocks.
+fn look(mut all: Vec<Watched>, hasty: bool) -> (Vec<Watched>, Vec<Outcome>) {
+    let now = jiff::Timestamp::now().as_second();
+    let look = |watched: &mut Watched| {
+        let news = watched.look(now, hasty);
+        if let Some(news) = &news {
+            tell(watched, news);
+        }
+        if let Some(age) = watched.age(now) {
+            tell_age(watched, age);
+        }
+        watched.outcome(now, news.as_ref())
+    };
+    let outcomes = all.iter_mut().map(look).collect();
+    (all, outcomes)
+}
+
+fn tell_hanging() {
+    let remedy = "see to the disk of tls.cert and tls.key; what was read last is shown, or our own";
+    tracing::error!(remedy, "reading the certificates hangs");
 }
 
 fn stuck() -> Outcome {

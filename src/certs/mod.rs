@@ -44,7 +44,7 @@ impl Source {
     fn open(config: &config::Server, name: &Domain, own: &Pair) -> Result<Source, Failure> {
         match files::configured(&config.tls)? {
             none if none.is_empty() => Ok(Source::Own(name.to_string())),
-            paths => Ok(Source::Files(Files::open(paths, own))),
+            paths => Ok(Source::Files(Files::open(paths, own.clone()))),
         }
     }
 }
