@@ -114,7 +114,8 @@ async fn visit(tls: &TlsClient, way: Way) -> std::io::Result<()> {
     client.ask("QUIT", "221").await
 }
 
-fn renewals_under_load(way: impl Fn(&Server) -> Way) -> Server {
+/// Three pairs, one after the other, while clients come and go: how many came is returned.
+fn renewals_under_load(way: impl Fn(&Server) -> Way) -> (Server, Certbot, u32) {
     let (dns, pki) = (Dns::start(ZONE), Pki::new());
     let renewals = [(); 3].map(|()| pki.host(&[MX]));
     let certbot = Certbot::new(MX, &renewals[0]);
@@ -144,12 +145,21 @@ fn renewals_under_load(way: impl Fn(&Server) -> Way) -> Server {
         assert!(line.contains(MX) && line.contains(&renewal.own().tlsa(3, 1, 1)), "{line}");
     }
     assert_eq!(logged(&server, "is not taken"), Vec::<String>::new());
-    server
+    (server, certbot, served)
 }
 
 #[test]
 fn renewals_are_shown_to_who_comes_and_nobody_is_dropped() {
     renewals_under_load(|server| Way::Implicit(server.submissions()));
+}
+
+#[test]
+fn renewals_are_shown_by_starttls_and_no_letter_is_lost() {
+    let (server, _certbot, visits) = renewals_under_load(|server| Way::StartTls(server.mx()));
+    assert_eq!(server.letters("here.example/me").len(), visits as usize);
+    let (exit, status) = status(&server);
+    assert_eq!((exit, found(&status, "mx", MX)), (Some(0), "same".into()), "{status}");
+    assert_eq!((&status["ok"], &status["wrong"]), (&true.into(), &serde_json::json!([])));
 }
 
 #[test]
