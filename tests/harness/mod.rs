@@ -11,6 +11,7 @@ pub mod forge;
 pub mod home;
 pub mod mx;
 pub mod odd;
+pub mod pebble;
 pub mod peers;
 pub mod pki;
 pub mod policies;
