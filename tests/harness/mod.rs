@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod apart;
+pub mod certs;
 pub mod dialogue;
 pub mod filters;
 pub mod forge;

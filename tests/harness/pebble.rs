@@ -109,6 +109,12 @@ impl Pebble {
         eventually("pebble to listen", || TcpStream::connect(("127.0.0.1", self.port)).ok());
     }
 
+    /// The same, with certificates that live so many seconds.
+    pub fn run_with_lives_of(&mut self, validity: u64) {
+        self.settings.validity = validity;
+        self.run();
+    }
+
     /// Ends it.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
