@@ -342,3 +342,49 @@ fn killed_in_mid_order_it_goes_on_where_it_was() {
     });
     assert_eq!(pebble.orders(), harms.len(), "each order was taken up again");
 }
+
+#[test]
+fn killed_before_an_answer_arrives_it_asks_for_no_more_than_it_must() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    // Pebble has done what it was asked for; the answer is kept back.
+    let held: Arc<Mutex<&str>> = Arc::default();
+    let hold = Arc::clone(&held);
+    let between = pebble.behind(move |exchange| {
+        let is_held = || {
+            let held = *hold.lock().unwrap();
+            !held.is_empty() && exchange.request.starts_with(held)
+        };
+        while exchange.status != 0 && is_held() {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        Change::None
+    });
+    *held.lock().unwrap() = "POST /sign-me-up";
+    let mut server = server(&dns, &pebble.table_by(between.port, &[MX]));
+    let own = shown(&server, MX).key;
+    for (nth, (held_back, next)) in [
+        ("POST /sign-me-up", "POST /order-plz"),
+        ("POST /order-plz", "POST /authZ/"),
+        ("POST /authZ/", "POST /chalZ/"),
+        ("POST /chalZ/", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        eventually(held_back, || {
+            between.requests().iter().any(|request| request.starts_with(held_back)).then_some(())
+        });
+        assert_eq!(said(&server, "asking for a certificate").len(), nth + 1);
+        server.kill();
+        *held.lock().unwrap() = next;
+        server = again_later(server, 4000 * (nth as u64 + 1));
+    }
+    assert_eq!(vouched(&server, MX).key, own);
+    // The account of the first attempt was found again; the order of the second could not be, whose name nobody knew; that of
+    // the third was taken up by the fourth, and was lost when pebble asked and nobody was there.
+    assert_eq!(pebble.log().matches("There are now 1 accounts in memory").count(), 1, "one account");
+    assert_eq!(pebble.orders(), 3);
+    assert_eq!(said(&server, "taking up the order that was begun").len(), 1);
+    assert_eq!(said(&server, "the order that was begun is no more").len(), 1);
+}
