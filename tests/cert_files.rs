@@ -371,6 +371,31 @@ fn each_name_is_shown_its_pair_and_the_status_asks_for_each() {
 }
 
 #[test]
+fn an_authority_that_is_not_there_is_told_of_while_our_own_is_shown() {
+    let dns = Dns::start(ZONE);
+    let names = [MX, "mail.here.example"];
+    let acme = format!(
+        "[tls.acme]\ndirectory = \"https://127.0.0.1:1/directory\"\nnames = {names:?}\nlisten = [\"127.0.0.1:0\"]"
+    );
+    let server = server(&dns, &acme);
+    let output = server.command(&["cert", "renew"]);
+    assert_eq!(output.status.code(), Some(75), "{}", said(&output));
+    assert!(names.iter().all(|name| said(&output).contains(name)), "{}", said(&output));
+    let (exit, status) = status(&server);
+    assert_eq!((exit, found(&status, "submissions", MX)), (Some(69), "same".into()), "{status}");
+    for (certificate, name) in status["certificates"].as_array().unwrap().iter().zip(names) {
+        assert!(certificate["name"] == name && certificate["source"] == "acme", "{certificate}");
+        assert!(certificate["fault"].as_str().unwrap().contains("no certificate"), "{certificate}");
+        assert!(
+            certificate["trouble"].as_str().unwrap().contains("failed") && certificate["next"].is_i64(),
+            "{certificate}"
+        );
+    }
+    let told = said(&server.command(&["cert", "status"]));
+    assert!(told.contains("trouble") && told.contains("renewal"), "{told}");
+}
+
+#[test]
 fn the_tools_say_what_they_found_in_words() {
     let dns = Dns::start(ZONE);
     let mut server = server(&dns, "");

@@ -1,6 +1,7 @@
 //! What the doors show under TLS, and its upkeep: our own certificate, files that somebody else renews, or certificates
 //! from an authority.
 
+pub mod acme;
 mod durable;
 pub mod files;
 pub mod orders;
@@ -13,6 +14,7 @@ use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
 use crate::net::tls::pair::Pair;
 use crate::net::tls::server::TlsServer;
+use acme::Acme;
 use files::Files;
 use orders::{Orders, Outcome, Renewals};
 use std::path::{Path, PathBuf};
@@ -36,15 +38,27 @@ enum Source {
     Own(String),
     /// `tls.cert` and `tls.key`.
     Files(Files),
+    /// `[tls.acme]`.
+    Acme(Box<Acme>),
 }
 
 impl Source {
-    /// What the configuration says. An error is a contradiction in it, and nothing else: whatever cannot be had now, `own` stands in
-    /// for it.
-    fn open(config: &config::Server, name: &Domain, own: &Pair) -> Result<Source, Failure> {
-        match files::configured(&config.tls)? {
-            none if none.is_empty() => Ok(Source::Own(name.to_string())),
-            paths => Ok(Source::Files(Files::open(paths, own.clone()))),
+    /// What the configuration says. An error is a contradiction in it, and nothing else: whatever cannot be had now, our own pair
+    /// stands in for it.
+    fn open(config: &config::Server, name: &Domain, (key, own): (String, &Pair)) -> Result<Source, Failure> {
+        let paths = files::configured(&config.tls)?;
+        match (&config.tls.acme, paths.is_empty()) {
+            (None, true) => Ok(Source::Own(name.to_string())),
+            (None, false) => Ok(Source::Files(Files::open(paths, own.clone()))),
+            (Some(acme), true) => {
+                let directory = directory_in(&config.state_dir);
+                let kept = (directory.as_path(), key, own.clone());
+                Ok(Source::Acme(Box::new(Acme::open(config, acme, name, kept)?)))
+            }
+            (Some(_), false) => {
+                let text = "certificates come from files or from an authority: take tls.cert and tls.key out, or tls.acme";
+                Err(Failure::new(Exit::Config, text))
+            }
         }
     }
 }
@@ -58,10 +72,11 @@ impl Keeper {
             .map_err(|error| Failure::new(Exit::CantCreat, format!("{}: {error}", directory.display())))?;
         let key = own::key(&directory)?;
         let own = own::self_signed(&directory, name.as_str(), &key)?;
-        let source = Source::open(config, name, &own)?;
+        let source = Source::open(config, name, (key, &own))?;
         let shown = match &source {
             Source::Own(_) => vec![own],
             Source::Files(files) => files.shown(),
+            Source::Acme(acme) => acme.shown(),
         };
         let tls = TlsServer::new(shown).map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
         let (renewals, orders) = orders::channel();
@@ -70,11 +85,12 @@ impl Keeper {
 
     /// Keeps what is shown up to date until `stop`.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let Keeper { tls, source, mut orders } = self;
+        let (Keeper { tls, source, mut orders }, told) = (self, stop.clone());
         let keeping = async {
             match source {
                 Source::Own(name) => keep_own(&name, &mut orders).await,
                 Source::Files(files) => files.keep(&tls, &mut orders).await,
+                Source::Acme(acme) => acme.run(tls, orders, told).await,
             }
         };
         tokio::select! {

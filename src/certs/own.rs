@@ -18,13 +18,20 @@ const SELF_SIGNED: &str = "self-signed.pem";
 /// may name it.
 pub fn key(directory: &Path) -> Result<String, Failure> {
     let path = directory.join(KEY);
+    if let Some(pem) = kept_key(directory)? {
+        return Ok(pem);
+    }
+    let pem = generate()?;
+    durable::write(&path, pem.as_bytes()).map_err(|error| cannot(&path, error))?;
+    Ok(pem)
+}
+
+/// Our key, if it was made already.
+pub fn kept_key(directory: &Path) -> Result<Option<String>, Failure> {
+    let path = directory.join(KEY);
     match fs::read_to_string(&path) {
-        Ok(pem) => Ok(pem),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let pem = generate()?;
-            durable::write(&path, pem.as_bytes()).map_err(|error| cannot(&path, error))?;
-            Ok(pem)
-        }
+        Ok(pem) => Ok(Some(pem)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(cannot(&path, error)),
     }
 }

@@ -6,12 +6,14 @@
 
 pub mod apart;
 pub mod certbot;
+pub mod certs;
 pub mod dialogue;
 pub mod filters;
 pub mod forge;
 pub mod home;
 pub mod mx;
 pub mod odd;
+pub mod pebble;
 pub mod peers;
 pub mod pki;
 pub mod policies;

@@ -5,6 +5,7 @@ use crate::certs::status::{self, Kept, Origin};
 use crate::certs::words;
 use crate::config::Server;
 use crate::error::{Exit, Failure};
+use crate::mail::address::Domain;
 use crate::mail::date::ahead;
 use crate::net::tls::pair::Facts;
 use crate::net::waiting::words as printable;
@@ -18,8 +19,10 @@ use std::path::PathBuf;
 /// `cert status`. Fails with 69 where something is wrong, and with 75 where it could not be found out.
 pub fn status(config: &Server, json: bool) -> Result<(), Failure> {
     become_owner(config)?;
+    let name = Domain::parse(&config.hostname)
+        .map_err(|error| Failure::new(Exit::Config, format!("hostname {:?}: {error}", config.hostname)))?;
     let now = jiff::Timestamp::now().as_second();
-    let (kept, own) = (status::kept(config)?, status::own(config));
+    let (kept, own) = (status::kept(config, &name)?, status::own(config));
     let (served, unknown) = match knock(config, &kept, &own) {
         Ok(served) => (served, None),
         Err(why) => (Vec::new(), Some(why)),
@@ -76,7 +79,7 @@ struct Certificate {
 enum Source {
     SelfSigned { cert: PathBuf },
     Files { cert: PathBuf, key: PathBuf },
-    Acme { directory: String },
+    Acme { directory: String, name: String },
 }
 
 #[derive(Serialize)]
@@ -172,7 +175,7 @@ impl Certificate {
         let origin = match kept.origin.clone() {
             Origin::Own(cert) => Source::SelfSigned { cert },
             Origin::Files(paths) => Source::Files { cert: paths.cert, key: paths.key },
-            Origin::Authority(directory) => Source::Acme { directory },
+            Origin::Authority { directory, name } => Source::Acme { directory, name },
         };
         let facts = kept.facts.as_ref().ok().map(|facts| Shown {
             names: facts.names.clone(),
@@ -193,9 +196,10 @@ impl Certificate {
             // Writing to a String never fails.
             let _ = writeln!(text, "  {name:<8} {}", printable(value));
         };
-        match &self.facts {
-            Some(facts) => line("for", &words::names(&facts.names)),
-            None => line("for", "nobody knows"),
+        match (&self.facts, &self.origin) {
+            (Some(facts), _) => line("for", &words::names(&facts.names)),
+            (None, Source::Acme { name, .. }) => line("for", name),
+            (None, _) => line("for", "nobody, as it is"),
         }
         match &self.origin {
             Source::SelfSigned { cert } => {
@@ -204,7 +208,7 @@ impl Certificate {
             Source::Files { cert, key } => {
                 line("from", &format!("{}, key {}", cert.display(), key.display()))
             }
-            Source::Acme { directory } => line("from", directory),
+            Source::Acme { directory, .. } => line("from", directory),
         }
         if let Some(facts) = &self.facts {
             line("issuer", &facts.issuer);

@@ -60,8 +60,7 @@ pub fn look(
     let os = |error: std::io::Error| Failure::new(Exit::OsErr, error.to_string());
     let tls = TlsClient::new(None).map_err(|error| Failure::new(Exit::TempFail, error.to_string()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(os)?;
-    let wanted: Vec<&Facts> =
-        kept.iter().filter_map(|kept| kept.facts.as_ref().or(own.facts.as_ref()).ok()).collect();
+    let wanted = wanted(kept, own, hostname);
     let names = names(&wanted, hostname);
     let mx = listening.mx.iter().map(|address| ("mx", *address));
     let doors = mx.chain(listening.submissions.iter().map(|address| ("submissions", *address)));
@@ -79,6 +78,14 @@ pub fn look(
         }
     }
     Ok(all)
+}
+
+/// What ought to be shown, the default first.
+fn wanted<'a>(kept: &'a [Kept], own: &'a Kept, hostname: &str) -> Vec<&'a Facts> {
+    let own = own.facts.as_ref().ok();
+    let one = |kept: &'a Kept| kept.facts.as_ref().ok().or(own.filter(|_| kept.has_stand_in(hostname)));
+    let wanted: Vec<&Facts> = kept.iter().filter_map(one).collect();
+    if wanted.is_empty() { own.into_iter().collect() } else { wanted }
 }
 
 /// The names to ask for, `hostname` first. A wildcard is asked for by a name that it covers.

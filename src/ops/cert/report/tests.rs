@@ -69,7 +69,7 @@ fn the_text_shows_what_renews_it_and_what_failed() {
     let facts = facts(&[MX]);
     let now = facts.not_before;
     let kept = Kept {
-        origin: Origin::Authority("https://ca.example/directory".into()),
+        origin: Origin::Authority { directory: "https://ca.example/directory".into(), name: MX.into() },
         facts: Ok(facts),
         next: Some(now + 3 * DAY),
         trouble: Some("the authority\x1b[2J is down".into()),
