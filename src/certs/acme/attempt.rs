@@ -288,3 +288,6 @@ pub fn acceptable(
     }
     Ok(pair)
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,8 @@ impl Client {
         if answer.status.is_client_error() || answer.status.is_server_error() {
             self.imposed.store(retry_after(&answer).unwrap_or(0), Ordering::Relaxed);
             // The crate takes every refusal for a problem document; one that is none would lose its number.
-            if serde_json::from_slice::<Problem>(&answer.body).is_err() {
+            let problem = serde_json::from_slice::<Problem>(&answer.body).ok();
+            if problem.is_none_or(|problem| problem.r#type.is_none()) {
                 let (status, host) = (answer.status.as_u16(), "the certificate authority");
                 return Err(Error::Other(
                     format!("{host} answers {status}, without a word about why").into(),
