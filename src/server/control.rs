@@ -74,7 +74,7 @@ async fn converse(mut stream: UnixStream, hands: &Hands, busy: bool) -> std::io:
     let answers = match busy {
         true => vec![Answer::Fault("too many at once; try again in a moment".into())],
         false => match tokio::time::timeout(REQUEST_TIMEOUT, read(&mut stream)).await {
-            Ok(Ok(Request::Renew)) => renew(&mut stream, &hands.certificates).await?,
+            Ok(Ok(Request::Renew)) => renew(&mut stream, &hands.certificates, STILL_WORKING).await?,
             Ok(Ok(request)) => carry_out(&hands.queue, request).await,
             Ok(Err(fault)) => vec![Answer::Fault(fault)],
             Err(_) => vec![Answer::Fault("no request came".into())],
@@ -92,12 +92,16 @@ async fn converse(mut stream: UnixStream, hands: &Hands, busy: bool) -> std::io:
     stream.shutdown().await
 }
 
-/// Has certificates renewed, however long that takes, and says meanwhile that it goes on.
-async fn renew(stream: &mut UnixStream, certificates: &Renewals) -> std::io::Result<Vec<Answer>> {
+/// Has certificates renewed, however long that takes, and says each `pace` that it goes on.
+async fn renew(
+    stream: &mut UnixStream,
+    certificates: &Renewals,
+    pace: Duration,
+) -> std::io::Result<Vec<Answer>> {
     tracing::info!("an order for the certificates");
     let mut renewing = std::pin::pin!(certificates.renew());
     loop {
-        match tokio::time::timeout(STILL_WORKING, &mut renewing).await {
+        match tokio::time::timeout(pace, &mut renewing).await {
             Ok(Some(outcomes)) => {
                 return Ok(outcomes.into_iter().map(Answer::Renewed).chain([Answer::End]).collect());
             }
