@@ -2,7 +2,7 @@
 
 mod cli;
 
-use cli::{AddressCommand, Cli, Command, ExplainArgs, KeyCommand, OutboxCommand, QueueCommand};
+use cli::{AddressCommand, CertCommand, Cli, Command, ExplainArgs, KeyCommand, OutboxCommand, QueueCommand};
 use pillarbox::config::{ConfigError, Home, Server, Sources};
 use pillarbox::error::{Exit, Failure};
 use pillarbox::home::sendmail::Streams;
@@ -53,6 +53,8 @@ fn run() -> Result<(), Failure> {
         }
         Command::Explain(args) => explain(args, &sources),
         Command::Queue(command) => queue(command, &server_config(&sources)?),
+        Command::Cert(CertCommand::Status { json }) => ops::cert::status(&server_config(&sources)?, json),
+        Command::Cert(CertCommand::Renew { json }) => ops::cert::renew(&server_config(&sources)?, json),
         Command::Completions { shell } => ops::print(&cli::completions(shell)),
         Command::Man { command } => ops::print(&cli::manual(&command)?),
     }

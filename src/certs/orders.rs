@@ -29,7 +29,8 @@ pub struct Orders(mpsc::Receiver<oneshot::Sender<Vec<Outcome>>>);
 #[derive(Debug)]
 pub struct Order(oneshot::Sender<Vec<Outcome>>);
 
-pub(super) fn channel() -> (Renewals, Orders) {
+/// Both ends.
+pub fn channel() -> (Renewals, Orders) {
     let (send, receive) = mpsc::channel(WAITING);
     (Renewals(send), Orders(receive))
 }

@@ -1,13 +1,13 @@
 //! Our own key, and the certificate that nobody but ourselves vouches for: both made at the first start, and kept.
 
 use super::durable;
-use crate::error::{Exit, Failure};
+use crate::error::{Exit, Failure, plainly};
 use crate::net::tls::pair::Pair;
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256, date_time_ymd};
 use std::fmt;
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The key's file in `state_dir/tls`.
 const KEY: &str = "key.pem";
@@ -18,13 +18,20 @@ const SELF_SIGNED: &str = "self-signed.pem";
 /// may name it.
 pub fn key(directory: &Path) -> Result<String, Failure> {
     let path = directory.join(KEY);
+    if let Some(pem) = kept_key(directory)? {
+        return Ok(pem);
+    }
+    let pem = generate()?;
+    durable::write(&path, pem.as_bytes()).map_err(|error| cannot(&path, error))?;
+    Ok(pem)
+}
+
+/// Our key, if it was made already.
+pub fn kept_key(directory: &Path) -> Result<Option<String>, Failure> {
+    let path = directory.join(KEY);
     match fs::read_to_string(&path) {
-        Ok(pem) => Ok(pem),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            let pem = generate()?;
-            durable::write(&path, pem.as_bytes()).map_err(|error| cannot(&path, error))?;
-            Ok(pem)
-        }
+        Ok(pem) => Ok(Some(pem)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(cannot(&path, error)),
     }
 }
@@ -49,6 +56,27 @@ pub fn self_signed(directory: &Path, name: &str, key: &str) -> Result<Pair, Fail
     let made = certificate(name, key).map_err(|error| cannot(&directory.join(KEY), error))?;
     durable::write(&path, made.as_bytes()).map_err(|error| cannot(&path, error))?;
     Pair::from_pem(made.as_bytes(), key.as_bytes()).map_err(|error| cannot(&path, error))
+}
+
+/// What is there, for whoever only looks: nothing is made. An error is a sentence with file, cause and remedy.
+pub fn look(directory: &Path) -> Result<Pair, String> {
+    let read = |path: &Path| {
+        fs::read(path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                format!("{} is not there; the server makes it when it starts", path.display())
+            }
+            _ => format!("{}: {}", path.display(), plainly(&error)),
+        })
+    };
+    let path = path_in(directory);
+    let (chain, key) = (read(&path)?, read(&directory.join(KEY))?);
+    let again = "a start of the server makes it anew";
+    Pair::from_pem(&chain, &key).map_err(|error| format!("{}: {error}; {again}", path.display()))
+}
+
+/// Where our own certificate is.
+pub fn path_in(directory: &Path) -> PathBuf {
+    directory.join(SELF_SIGNED)
 }
 
 /// For the rest of the century: whatever our clock says now, and since nobody who looks at dates believes it anyway.

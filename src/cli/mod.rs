@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 mod address;
+mod cert;
 mod explain;
 mod key;
 mod outbox;
@@ -17,6 +18,7 @@ mod queue;
 mod tests;
 
 pub use address::AddressCommand;
+pub use cert::CertCommand;
 pub use explain::ExplainArgs;
 pub use key::KeyCommand;
 pub use outbox::OutboxCommand;
@@ -120,6 +122,10 @@ pub enum Command {
     /// Shows the letters that did not leave the server yet, and what to do with them
     #[command(subcommand)]
     Queue(QueueCommand),
+
+    /// Shows the certificates that the server's doors show, and renews them
+    #[command(subcommand)]
+    Cert(CertCommand),
 
     /// Makes and shows the keys that sign your letters, at home
     #[command(subcommand)]

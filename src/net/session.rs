@@ -150,6 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         &self.protection
     }
 
+    /// The other side's own certificate, DER, where there is TLS.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        match &self.talk.line {
+            Line::Clear(_) => None,
+            Line::Tls(stream) => stream.get_ref().1.peer_certificates()?.first().map(AsRef::as_ref),
+        }
+    }
+
     /// Says QUIT, and closes without waiting for the reply.
     pub async fn quit(mut self) {
         self.talk.quit().await;

@@ -1,6 +1,7 @@
-//! What the owner does by hand: addresses and the queue on the server, keys at home, and the trial of it all.
+//! What the owner does by hand: addresses, certificates and the queue on the server, keys at home, and the trial of it all.
 
 pub mod address;
+pub mod cert;
 pub mod explain;
 pub mod key;
 pub mod outbox;

@@ -5,6 +5,7 @@ pub mod dmarc;
 pub mod filter;
 pub mod inbound;
 pub mod peer;
+pub mod renewal;
 pub mod results;
 pub mod retry;
 pub mod signature;

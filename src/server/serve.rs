@@ -8,6 +8,7 @@ use super::house::House;
 use super::limits::watch::Watch;
 use super::listeners::{Entrance, Listeners, bind_unix};
 use crate::certs::Keeper;
+use crate::certs::orders::Renewals;
 use crate::config;
 use crate::error::{Exit, Failure};
 use crate::net::tls::server::TlsServer;
@@ -51,14 +52,14 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
         tracing::warn!("{exposed}");
     }
     let house = Arc::new(House::open(config, filter)?);
-    let (keeper, tls, _renewals) = Keeper::open(house.config(), &house.premises.name)?;
+    let (keeper, tls, renewals) = Keeper::open(house.config(), &house.premises.name)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_stack_size(STACK)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Exit::OsErr, format!("starting threads: {error}")))?;
-    let outcome = runtime.block_on(serve(house, listeners, (keeper, tls)));
+    let outcome = runtime.block_on(serve(house, listeners, (keeper, tls, renewals)));
     // A thread that still waits for a dead disk must not hold up the end.
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome
@@ -67,7 +68,7 @@ pub fn run(config: config::Server) -> Result<(), Failure> {
 async fn serve(
     house: Arc<House>,
     listeners: Listeners,
-    (keeper, tls): (Keeper, TlsServer),
+    (keeper, tls, renewals): (Keeper, TlsServer, Renewals),
 ) -> Result<(), Failure> {
     let os = |error: std::io::Error| Failure::new(Exit::OsErr, error.to_string());
     let (stop, stopped) = watch::channel(false);
@@ -103,7 +104,8 @@ async fn serve(
     open_doors.spawn(doors::unix(unix, hall(&by_gate)));
     let socket = control::socket_in(&house.config().state_dir);
     let unix = UnixListener::from_std(bind_unix(&socket)?).map_err(os)?;
-    open_doors.spawn(control::serve(unix, relay.control(), stopped.clone()));
+    let hands = control::Hands { queue: relay.control(), certificates: renewals };
+    open_doors.spawn(control::serve(unix, hands, stopped.clone()));
     tasks.spawn(relay::run(relay, stopped.clone()));
     if house.filter.is_some() {
         tasks.spawn(watch_filter(Arc::clone(&house), stopped.clone()));

@@ -5,12 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // In a test a panic is the answer.
 
 pub mod apart;
+pub mod certbot;
+pub mod certs;
 pub mod dialogue;
 pub mod filters;
 pub mod forge;
 pub mod home;
 pub mod mx;
 pub mod odd;
+pub mod pebble;
 pub mod peers;
 pub mod pki;
 pub mod policies;

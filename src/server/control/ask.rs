@@ -2,6 +2,7 @@
 
 use super::socket_in;
 use super::wire::{Answer, MAX_ANSWER, Request};
+use crate::certs::orders::Outcome;
 use crate::error::{Exit, Failure};
 use crate::relay::orders::{Destination, Done, Order};
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
@@ -34,6 +35,19 @@ pub fn destinations(state_dir: &Path) -> Result<Option<Vec<Destination>>, Failur
         true
     })?;
     Ok(asked.then_some(found))
+}
+
+/// Has the running server renew its certificates, or read their files again, however long it takes; none: no server runs.
+pub fn renew(state_dir: &Path) -> Result<Option<Vec<Outcome>>, Failure> {
+    let mut outcomes = Vec::new();
+    let asked = ask(state_dir, &Request::Renew, |answer| match answer {
+        Answer::Renewed(one) => {
+            outcomes.push(one);
+            true
+        }
+        answer => answer == Answer::Working,
+    })?;
+    Ok(asked.then_some(outcomes))
 }
 
 /// Whether there was a server to ask. `take` says whether a line belongs to the answer.
@@ -77,8 +91,9 @@ fn next(lines: &mut impl BufRead) -> io::Result<Answer> {
     lines.take(MAX_ANSWER as u64).read_until(b'\n', &mut line)?;
     match line.last() {
         Some(b'\n') => Ok(serde_json::from_slice(&line)?),
-        _ => {
-            Err(io::Error::new(ErrorKind::UnexpectedEof, "the answer broke off; see `pillarbox queue list`"))
-        }
+        _ => Err(io::Error::new(
+            ErrorKind::UnexpectedEof,
+            "the answer broke off; the server's log may say why",
+        )),
     }
 }

@@ -1,6 +1,7 @@
 //! What is said on the control socket: one request as a line of JSON, then lines of an answer, the last of which is
 //! `end` or `fault`.
 
+use crate::certs::orders::Outcome;
 use crate::relay::orders::{Destination, Done, Order};
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,9 @@ const VERSION: u32 = 1;
 pub(super) enum Request {
     /// What the relay knows of its destinations.
     Destinations,
-    /// An order.
+    /// To renew the certificates, or read them again.
+    Renew,
+    /// An order for the queue.
     Order {
         order: Order,
         /// Words of a selection; empty: everything.
@@ -32,6 +35,10 @@ pub(super) enum Answer {
     Done(Done),
     /// A destination.
     Destination(Destination),
+    /// A certificate, and what came of the order.
+    Renewed(Outcome),
+    /// It takes longer; more follows.
+    Working,
     /// That was all.
     End,
     /// Nothing was done, for this reason.
@@ -39,7 +46,7 @@ pub(super) enum Answer {
 }
 
 /// A request as it is written: `{"control":1,"order":"hold","words":["example.org"]}`,
-/// `{"control":1,"order":"hold","all":true}` or `{"control":1,"destinations":true}`.
+/// `{"control":1,"order":"hold","all":true}`, `{"control":1,"destinations":true}` or `{"control":1,"renew":true}`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
@@ -52,6 +59,8 @@ struct Line {
     all: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     destinations: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    renew: bool,
 }
 
 #[derive(Deserialize)]
@@ -62,10 +71,17 @@ struct AnyVersion {
 impl Request {
     /// The line, or why there is none.
     pub(super) fn to_line(&self) -> Result<Vec<u8>, String> {
-        let blank =
-            Line { control: VERSION, order: None, words: Vec::new(), all: false, destinations: false };
+        let blank = Line {
+            control: VERSION,
+            order: None,
+            words: Vec::new(),
+            all: false,
+            destinations: false,
+            renew: false,
+        };
         let line = match self {
             Request::Destinations => Line { destinations: true, ..blank },
+            Request::Renew => Line { renew: true, ..blank },
             Request::Order { order, words } => {
                 Line { order: Some(*order), words: words.clone(), all: words.is_empty(), ..blank }
             }
@@ -93,14 +109,12 @@ impl Request {
             ));
         }
         let line: Line = serde_json::from_slice(line).map_err(malformed)?;
-        match line {
-            Line { order: None, destinations: true, all: false, words, .. } if words.is_empty() => {
-                Ok(Request::Destinations)
-            }
-            Line { order: Some(order), destinations: false, all, words, .. } if all == words.is_empty() => {
-                Ok(Request::Order { order, words })
-            }
-            _ => Err("malformed request: want an order with words or with all, or destinations".into()),
+        let Line { order, words, all, destinations, renew, .. } = line;
+        match (order, destinations, renew) {
+            (None, true, false) if words.is_empty() && !all => Ok(Request::Destinations),
+            (None, false, true) if words.is_empty() && !all => Ok(Request::Renew),
+            (Some(order), false, false) if all == words.is_empty() => Ok(Request::Order { order, words }),
+            _ => Err("malformed request: want an order with words or with all, destinations or renew".into()),
         }
     }
 }

@@ -1,0 +1,216 @@
+//! The answers to an authority's questions (HTTP-01, RFC 8555 section 8.3), while an order runs and no longer.
+
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Where the answers are.
+const PLACE: &str = "/.well-known/acme-challenge/";
+/// Connections at once. An authority comes with a handful; whoever else comes is waited for no longer than this.
+const CONNECTIONS: usize = 64;
+/// How long one connection may last.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Octets of a request's header; hyper wants no less.
+const HEADER: usize = 8 << 10;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// Answers as long as it lives; nothing listens any more when it is dropped.
+pub struct Responder {
+    said: Arc<RwLock<Vec<(String, String)>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Responder {
+    /// Listens at those of `addresses` that can be had, if any can. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::`
+    /// stand side by side. An error names the addresses and the remedy.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Responder, String> {
+        let (mut tasks, said, mut faults) = (JoinSet::new(), Arc::default(), Vec::new());
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        for &address in addresses {
+            match listen(address) {
+                Ok(listener) => {
+                    tasks.spawn(serve(listener, Arc::clone(&said), Arc::clone(&places)));
+                }
+                Err(error) => faults.push(explain(address, &error)),
+            }
+        }
+        if tasks.is_empty() {
+            return Err(faults.join("; "));
+        }
+        for fault in faults {
+            tracing::debug!(fault, "the authority's questions are answered elsewhere only");
+        }
+        Ok(Responder { said, _tasks: tasks })
+    }
+
+    /// Answers questions for `token` with `answer` from now on.
+    pub fn say(&self, token: &str, answer: &str) {
+        let mut said = self.said.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        said.push((token.to_owned(), answer.to_owned()));
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    TcpListener::from_std(std::net::TcpListener::from(socket))
+}
+
+fn explain(address: SocketAddr, error: &io::Error) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program listens there (`ss -ltnp` shows it): stop it, or let it hand /.well-known/acme-challenge/ \
+             on to an address that you set as tls.acme.listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need root (with `user` set) or AmbientCapabilities=CAP_NET_BIND_SERVICE"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; see `ip address`",
+        _ => "see tls.acme.listen",
+    };
+    format!("tls.acme.listen {address}: {}; {remedy}", crate::error::plainly(error))
+}
+
+async fn serve(listener: TcpListener, said: Arc<RwLock<Vec<(String, String)>>>, places: Arc<Semaphore>) {
+    let mut connections = JoinSet::new();
+    loop {
+        // A place first: who has none waits at the door.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let said = Arc::clone(&said);
+                connections.spawn(async move {
+                    let _place = place;
+                    let _ = tokio::time::timeout(PATIENCE, converse(stream, said)).await;
+                });
+            }
+            // Out of files, perhaps: a loop that spins helps nobody.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn converse(stream: TcpStream, said: Arc<RwLock<Vec<(String, String)>>>) {
+    let answer = |request: Request<Incoming>| {
+        let answer = answer(request.method(), request.uri(), &said);
+        async move { Ok::<_, Infallible>(answer) }
+    };
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .half_close(true)
+        .max_buf_size(HEADER)
+        // The whole connection has its time.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(stream), service_fn(answer));
+    // Whoever breaks off has no answer.
+    let _ = connection.await;
+}
+
+fn answer(method: &Method, uri: &hyper::Uri, said: &RwLock<Vec<(String, String)>>) -> Response<Full<Bytes>> {
+    let asked = uri.path_and_query().map_or("", |path| path.as_str()).strip_prefix(PLACE);
+    let said = said.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let found = asked.and_then(|token| said.iter().find(|(said, _)| said == token));
+    let (status, text) = match found {
+        Some((_, answer)) if *method == Method::GET => (StatusCode::OK, answer.clone()),
+        _ => (StatusCode::NOT_FOUND, String::new()),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static("application/octet-stream"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn free() -> SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    }
+
+    async fn ask(to: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: mx.here.example\r\n\r\n")
+    }
+
+    #[tokio::test]
+    async fn only_the_token_is_answered_and_nothing_when_it_is_over() {
+        let address = free();
+        let responder = Responder::bind(&[address]).unwrap();
+        responder.say("token-1", "token-1.print");
+        let right = ask(address, &get("/.well-known/acme-challenge/token-1")).await;
+        assert!(right.starts_with("HTTP/1.1 200 ") && right.ends_with("\r\n\r\ntoken-1.print"), "{right}");
+        for path in ["/", "/.well-known/acme-challenge/", "/.well-known/acme-challenge/token-1?x", "/x/../y"]
+        {
+            let wrong = ask(address, &get(path)).await;
+            assert!(wrong.starts_with("HTTP/1.1 404 ") && wrong.ends_with("\r\n\r\n"), "{path}: {wrong}");
+        }
+        let long = ask(address, &get(&format!("/{}", "x".repeat(2 * HEADER)))).await;
+        assert!(!long.starts_with("HTTP/1.1 200 "), "{long}");
+        assert!(!ask(address, "EHLO here\r\n\r\n").await.contains("200"));
+        drop(responder);
+        // The tasks end when they are next looked at.
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn one_address_that_cannot_be_had_does_not_matter_and_all_do() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+        let elsewhere = "192.0.2.1:80".parse().unwrap();
+        let responder = Responder::bind(&[taken.1, elsewhere, free()]);
+        assert!(responder.is_ok());
+        let fault = Responder::bind(&[taken.1, elsewhere]).err().unwrap();
+        assert!(
+            fault.contains("another program listens there") && fault.contains("no such address"),
+            "{fault}"
+        );
+    }
+
+    #[tokio::test]
+    async fn the_silent_do_not_keep_others_out_for_long() {
+        let address = free();
+        let responder = Responder::bind(&[address]).unwrap();
+        responder.say("t", "t.p");
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let right = ask(address, &get("/.well-known/acme-challenge/t")).await;
+        assert!(right.ends_with("t.p"), "{right}");
+    }
+}

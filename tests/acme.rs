@@ -1,0 +1,159 @@
+//! Certificates from an authority, Debian's pebble: gained, renewed, and kept while it is away.
+
+#![allow(clippy::unwrap_used)] // In a test a panic is the answer.
+
+mod harness;
+
+use harness::certs::{
+    MAIL, ME, MX, again_later, dns, door, file, is_open, said, server, shown, state, told, vouched,
+};
+use harness::eventually;
+use harness::pebble::{Authority, private};
+use harness::wire::Wire;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const FRIEND: &str = "friend@there.example";
+const DAY: u64 = 86400;
+
+/// Letters, one after the other, each over a connection of its own, and a handshake beside each, until `stop`.
+fn deliver(mx: SocketAddr, door: SocketAddr, stop: &AtomicBool, delivered: &AtomicUsize) {
+    while !stop.load(Ordering::Relaxed) {
+        let reply = Wire::greeted(mx).0.transact(FRIEND, &[ME], b"Subject: load\r\n\r\nHello.\r\n");
+        assert!(reply.starts_with("250"), "{reply}");
+        private(TcpStream::connect(door).unwrap(), MX).unwrap();
+        delivered.fetch_add(1, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(15).thinking(1).start(&dns);
+    let limits = "[limits]\nfree_space = 0\nconnections_per_ip = 200\n";
+    let server = server(&dns, &format!("{limits}{}", pebble.table(&[MX, MAIL])));
+    let (mx, door) = (server.mx(), door(&server));
+    let own = shown(&server, MX).key;
+    let (stop, delivered) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let load: Vec<_> = (0..50).map(|_| scope.spawn(|| deliver(mx, door, &stop, &delivered))).collect();
+        let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let mut seen = [MX, MAIL].map(|name| vec![vouched(&server, name)]);
+            let end = Instant::now() + Duration::from_secs(60);
+            while seen.iter().any(|seen| seen.len() < 3) {
+                assert!(Instant::now() < end, "{seen:?}");
+                for (name, seen) in [MX, MAIL].into_iter().zip(&mut seen) {
+                    let now = vouched(&server, name);
+                    if seen.last().unwrap().fingerprint != now.fingerprint {
+                        seen.push(now);
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            assert!(seen.iter().flatten().all(|facts| facts.key == own), "the key stays");
+        }));
+        stop.store(true, Ordering::Relaxed);
+        let failed = load.into_iter().filter_map(|thread| thread.join().err()).count();
+        assert_eq!(failed, 0, "of 50 connections");
+        seen.unwrap();
+    });
+    let kept = server.letters("here.example/me").len();
+    assert_eq!(kept, delivered.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_name_that_cannot_be_proved_costs_no_other_its_certificate_and_is_tried_within_bounds() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let late = "late.here.example";
+    let mut server = server(&dns, &pebble.table(&[late, MX]));
+    let mine = vouched(&server, MX);
+    let failures = told(&server, "no certificate", 1);
+    assert_eq!((failures[0]["name"].as_str(), failures[0]["attempt"].as_u64()), (Some(late), Some(1)));
+    let why = failures[0]["why"].as_str().unwrap();
+    assert!(why.contains("the certificate authority says") && why.contains("A and AAAA records"), "{why}");
+    eventually("a closed port", || (!is_open(pebble.asks)).then_some(()));
+    // However often it is started, it does not come back before its time.
+    for _ in 0..3 {
+        server = server.again();
+        server.settle();
+        assert_eq!(vouched(&server, MX).fingerprint, mine.fingerprint);
+    }
+    assert_eq!((pebble.orders(), said(&server, "no certificate").len()), (2, 1));
+    server = again_later(server, 301);
+    assert_eq!(told(&server, "no certificate", 2)[1]["attempt"], 2);
+    server = again_later(server, 305);
+    server.settle();
+    assert_eq!(said(&server, "no certificate").len(), 2, "the second wait is longer");
+    dns.add(&format!("{late}. 60 IN A 127.0.0.1\n"));
+    server = again_later(server, 301 + 605);
+    assert_eq!(vouched(&server, late).key, mine.key);
+    assert_eq!(state(&server, late)["failures"], 0);
+    assert_eq!(pebble.orders(), 4);
+    eventually("a closed port", || (!is_open(pebble.asks)).then_some(()));
+}
+
+#[test]
+fn an_authority_that_is_away_for_days_costs_nothing() {
+    let dns = dns();
+    let mut pebble = Authority::with_lives_of(10 * DAY).patient().start(&dns);
+    let mut server = server(&dns, &pebble.table(&[MX]));
+    let first = vouched(&server, MX);
+    pebble.stop();
+    let kept = std::fs::read(file(&server, MX)).unwrap();
+    // Until it expires, and beyond.
+    for (nth, days) in [6, 7, 8, 9, 11].into_iter().enumerate() {
+        server = again_later(server, days * DAY);
+        let failures = if days < 6 + 1 { 0 } else { nth };
+        let told = told(&server, "no certificate", failures);
+        // Once more at the same time: it is not asked again.
+        server = again_later(server, days * DAY + 60);
+        server.settle();
+        assert_eq!(said(&server, "no certificate").len(), failures, "{days}: {told:?}");
+        assert_eq!(shown(&server, MX).fingerprint, first.fingerprint, "after {days} days");
+        assert_eq!(std::fs::read(file(&server, MX)).unwrap(), kept);
+    }
+    let why = said(&server, "no certificate")[0]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("ca.example") && why.contains("Connection refused"), "{why}");
+    assert!(!said(&server, "the certificate ends soon and is not renewed").is_empty());
+    assert!(!said(&server, "the certificate has expired, and is still shown").is_empty());
+    // It comes back without a memory: our account is made once more, of the same key.
+    pebble.run_with_lives_of(40 * DAY);
+    server = again_later(server, 12 * DAY);
+    let second = eventually("another certificate", || {
+        Some(shown(&server, MX)).filter(|now| now.fingerprint != first.fingerprint)
+    });
+    assert_eq!(second.key, first.key);
+    assert_eq!(said(&server, "the authority does not know our account any more").len(), 1);
+}
+
+#[test]
+fn from_staging_to_production_and_back() {
+    let dns = dns();
+    let staging = Authority::with_lives_of(90 * DAY).start(&dns);
+    let production = Authority::with_lives_of(90 * DAY).start(&dns);
+    let mut server = server(&dns, &staging.table(&[MX]));
+    let own = shown(&server, MX).key;
+    let first = vouched(&server, MX);
+    let config = std::fs::read_to_string(server.config()).unwrap();
+    let change =
+        |to: &str| std::fs::write(server.config(), config.replace(&staging.table(&[MX]), to)).unwrap();
+    change(&production.table(&[MX, MAIL]));
+    server = server.again();
+    let shown_first = shown(&server, MX);
+    assert!(!shown_first.self_signed, "what is there is shown meanwhile");
+    let second = eventually("the other authority's certificate", || {
+        Some(shown(&server, MX)).filter(|now| now.issuer != first.issuer)
+    });
+    assert_eq!((second.key, vouched(&server, MAIL).key), (own, own));
+    let accounts = || std::fs::read_dir(server.state_dir().join("tls/accounts")).unwrap().count();
+    assert_eq!(accounts(), 2);
+    std::fs::write(server.config(), &config).unwrap();
+    server = server.again();
+    eventually("the first authority's certificate", || {
+        Some(shown(&server, MX)).filter(|now| now.issuer == first.issuer)
+    });
+    assert_eq!(said(&server, "an account with the certificate authority is made").len(), 2);
+}
