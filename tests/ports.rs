@@ -12,7 +12,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::{JoinHandle, spawn};
 
 const ME: &str = "me@here.example";
@@ -92,7 +92,17 @@ fn without_names_the_ports_say_which_door_a_socket_is() {
     greets(first.join().unwrap());
 }
 
-/// What a server says that is started with such sockets, and its exit status.
+/// A process that does not outlive its test.
+struct Bounded(Child);
+
+impl Drop for Bounded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What a server says that is started with such sockets; it must end with 78.
 fn refused(activate: &[&str], knock: impl FnOnce(&Path)) -> String {
     let root = tempfile::tempdir().unwrap();
     let path = |name: &str| root.path().join(name).display().to_string();
@@ -104,29 +114,26 @@ fn refused(activate: &[&str], knock: impl FnOnce(&Path)) -> String {
     );
     std::fs::write(path("server.toml"), config).unwrap();
     let filled: Vec<String> = activate.iter().map(|word| word.replace("{root}", &path(""))).collect();
-    let mut child = Command::new("systemd-socket-activate")
+    let child = Command::new("systemd-socket-activate")
         .args(&filled)
         .args([PILLARBOX, "--config", &path("server.toml"), "serve"])
         .stdin(Stdio::null())
         .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut child = Bounded(child.unwrap());
     knock(root.path());
     let accepts = activate.contains(&"-a");
     if !accepts {
-        let status = eventually("its end", || child.try_wait().unwrap());
+        let status = eventually("its end", || child.0.try_wait().unwrap());
         assert_eq!(status.code(), Some(78));
     }
     let mut said = String::new();
-    let mut words = BufReader::new(child.stderr.take().unwrap());
+    let mut words = BufReader::new(child.0.stderr.take().unwrap());
     while !said.contains("pillarbox: ") && words.read_line(&mut said).unwrap() > 0 {}
-    if accepts {
-        // It goes on with the next connection.
-        child.kill().unwrap();
-    } else {
+    // One that starts a server for each connection goes on with the next.
+    if !accepts {
         words.read_to_string(&mut said).unwrap();
     }
-    child.wait().unwrap();
     said
 }
 
