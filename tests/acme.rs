@@ -10,7 +10,9 @@ use harness::certs::{
 use harness::eventually;
 use harness::pebble::{Authority, private};
 use harness::wire::Wire;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -156,4 +158,51 @@ fn from_staging_to_production_and_back() {
         Some(shown(&server, MX)).filter(|now| now.issuer == first.issuer)
     });
     assert_eq!(said(&server, "an account with the certificate authority is made").len(), 2);
+}
+
+#[test]
+fn a_port_that_another_program_has_is_named_and_the_order_waits_for_it() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let other = TcpListener::bind(("127.0.0.1", pebble.asks)).unwrap();
+    let mut server = server(&dns, &pebble.table(&[MX]));
+    let why = told(&server, "no certificate", 1)[0]["why"].as_str().unwrap().to_owned();
+    assert!(
+        why.contains("tls.acme.listen 127.0.0.1:") && why.contains("another program listens there"),
+        "{why}"
+    );
+    drop(other);
+    server = again_later(server, 301);
+    vouched(&server, MX);
+    assert_eq!(pebble.orders(), 1, "it was taken up again");
+}
+
+/// As docs/operating.md has it.
+#[test]
+fn a_key_that_is_replaced_by_hand_is_shown_at_once_and_gets_a_certificate() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let mut server = server(&dns, &pebble.table(&[MX]));
+    let first = vouched(&server, MX);
+    let directory = server.state_dir().join("tls");
+    assert!(server.terminate().success());
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out"])
+        .arg(directory.join("key.pem"))
+        .status();
+    assert!(made.unwrap().success());
+    server = server.again();
+    let own = shown(&server, MX);
+    assert_ne!(own.key, first.key, "from the first second");
+    let second = vouched(&server, MX);
+    assert_eq!(second.key, own.key);
+    assert_ne!(second.fingerprint, first.fingerprint);
+    let mut looked = vec![directory];
+    while let Some(path) = looked.pop() {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if path.is_dir() { 0o700 } else { 0o600 }, "{}", path.display());
+        if path.is_dir() {
+            looked.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
 }

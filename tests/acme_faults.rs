@@ -262,6 +262,8 @@ fn one_of_many(nth: usize, dns: &Dns, pebble: &Pebble, port: u16) -> (Server, St
 enum Harm {
     /// Killed, as soon as its order is known.
     Kill,
+    /// Told to stop then.
+    Stop,
     /// Killed in front of the call that touches the certificate's file, its record's, or their directory.
     KillAt(&'static str, &'static str),
     /// Its disk is full at that call.
@@ -270,9 +272,10 @@ enum Harm {
 
 #[test]
 fn killed_in_mid_order_it_goes_on_where_it_was() {
-    use Harm::{FullAt, Kill, KillAt};
+    use Harm::{FullAt, Kill, KillAt, Stop};
     let harms = [
         Kill,
+        Stop,
         KillAt("fsync", "pem.new"),
         KillAt("rename", "pem.new"),
         KillAt("fsync", ""),
@@ -306,6 +309,10 @@ fn killed_in_mid_order_it_goes_on_where_it_was() {
         let strace = match harm {
             Kill => {
                 server.kill();
+                None
+            }
+            Stop => {
+                assert!(server.terminate().success());
                 None
             }
             KillAt(call, end) => Some(Strace::kill_at_file(server.pid(), call, &place(end), 1)),

@@ -148,9 +148,10 @@ pub async fn fail(held: &mut Held, trouble: &Trouble, imposed: Option<i64>) {
     let now = clock();
     held.state.fail(now, life.as_ref(), trouble.why.clone(), imposed);
     let next = shown_time(held.state.earliest(now, life.as_ref()));
+    let stored = held.store().await;
     let (name, attempt) = (held.name.as_str(), held.state.failures);
     tracing::warn!(name, attempt, next, why = trouble.why, "no certificate");
-    if let Err(trouble) = held.store().await {
+    if let Err(trouble) = stored {
         // In memory it is known; after a restart the attempt's beginning is.
         tracing::warn!(name, trouble.why, "the failure is not recorded");
     }
@@ -175,78 +176,95 @@ async fn gain(shop: &Shop, client: &Client, held: &mut Held, why: Why) -> Result
         let good = begun.directory == shop.settings.directory && begun.tries < TRIES;
         held.state.order = good.then_some(Begun { tries: begun.tries + 1, ..begun });
     }
-    let mut turns = 0;
+    let mut turn = Turn { shop, client, why, nth: 0 };
     loop {
-        turns += 1;
-        match gain_in_one_turn(shop, client, held, why).await {
-            Err(trouble) if trouble.is("badNonce") && turns < TURNS => {}
+        turn.nth += 1;
+        match turn.take(held).await {
+            Err(trouble) if trouble.is("badNonce") && turn.nth < TURNS => {}
             other => return other,
         }
     }
 }
 
-async fn gain_in_one_turn(shop: &Shop, client: &Client, held: &mut Held, why: Why) -> Result<Pair, Trouble> {
-    let mut order = match placed(shop, client, held).await {
-        Err(trouble) if trouble.is("accountDoesNotExist") => {
-            // It has lost its memory, or was set up anew. Our key is still good for another account.
-            tracing::warn!(
-                directory = shop.settings.directory,
-                "the authority does not know our account any more"
-            );
-            shop.accounts.forget().await?;
-            held.state.order = None;
-            placed(shop, client, held).await?
-        }
-        other => other?,
-    };
-    let old = held.pair.clone();
-    let chain = match order::fulfil(&mut order, &wanted(shop, held, old.as_ref())).await {
-        Ok(chain) => chain,
-        Err(trouble) => {
-            if order.state().status == OrderStatus::Invalid {
+/// One way from where the order stands towards its end.
+struct Turn<'a> {
+    shop: &'a Shop,
+    client: &'a Client,
+    why: Why,
+    nth: u32,
+}
+
+impl Turn<'_> {
+    async fn take(&self, held: &mut Held) -> Result<Pair, Trouble> {
+        let shop = self.shop;
+        let mut order = match self.place(held).await {
+            Err(trouble) if trouble.is("accountDoesNotExist") => {
+                // It has lost its memory, or was set up anew. Our key is still good for another account.
+                let directory = &shop.settings.directory;
+                tracing::warn!(directory, "the authority does not know our account any more");
+                shop.accounts.forget().await?;
                 held.state.order = None;
+                self.place(held).await?
             }
-            return Err(trouble);
-        }
-    };
-    let spared = matches!(why, Why::Age | Why::Unfinished).then_some(old).flatten();
-    let pair = match acceptable(&chain, &shop.key, &held.name, spared.as_ref(), clock()) {
-        Ok(pair) => pair,
-        Err(fault) => {
-            // Another order may bring a better one; this one would bring the same again.
-            held.state.order = None;
-            return Err(Trouble::wrong(fault));
-        }
-    };
-    let path = held.files.chain.clone();
-    let shown = path.display().to_string();
-    let written = blocking(move || durable::write(&path, chain.as_bytes())).await;
-    written.map_err(|error| Trouble::ours(format!("{shown}: {error}")))?;
-    Ok(pair)
-}
-
-/// The order that an earlier attempt began, else a new one. Where it is is durable before anything more is done for it.
-async fn placed(shop: &Shop, client: &Client, held: &mut Held) -> Result<Order, Trouble> {
-    let account = shop.accounts.open(client).await?;
-    if let Some(order) = taken_up(&account, held.state.order.as_ref()).await? {
-        return Ok(order);
+            other => other?,
+        };
+        let old = held.pair.clone();
+        let chain = match order::fulfil(&mut order, &wanted(shop, held, old.as_ref())).await {
+            Ok(chain) => chain,
+            Err(trouble) => {
+                if order.state().status == OrderStatus::Invalid {
+                    held.state.order = None;
+                }
+                return Err(trouble);
+            }
+        };
+        let spared = matches!(self.why, Why::Age | Why::Unfinished).then_some(old).flatten();
+        let pair = match acceptable(&chain, &shop.key, &held.name, spared.as_ref(), clock()) {
+            Ok(pair) => pair,
+            Err(fault) => {
+                // Another order may bring a better one; this one would bring the same again.
+                held.state.order = None;
+                return Err(Trouble::wrong(fault));
+            }
+        };
+        let path = held.files.chain.clone();
+        let shown = path.display().to_string();
+        let written = blocking(move || durable::write(&path, chain.as_bytes())).await;
+        written.map_err(|error| Trouble::ours(format!("{shown}: {error}")))?;
+        Ok(pair)
     }
-    let old = held.pair.clone();
-    let order = order::begin(&account, &wanted(shop, held, old.as_ref())).await?;
-    let directory = shop.settings.directory.clone();
-    held.state.order = Some(Begun { directory, url: order.url().to_owned(), tries: 1 });
-    held.store().await?;
-    Ok(order)
-}
 
-async fn taken_up(account: &Account, begun: Option<&Begun>) -> Result<Option<Order>, Trouble> {
-    let Some(begun) = begun else { return Ok(None) };
-    let order = order::resume(account, &begun.url).await?;
-    match &order {
-        Some(_) => tracing::debug!(url = begun.url, "taking up the order that was begun"),
-        None => tracing::debug!(url = begun.url, "the order that was begun is no more"),
+    /// The order that was begun, else a new one. Where it is is durable before anything more is done for it.
+    async fn place(&self, held: &mut Held) -> Result<Order, Trouble> {
+        let account = self.shop.accounts.open(self.client).await?;
+        if let Some(order) = self.take_up(&account, held).await? {
+            return Ok(order);
+        }
+        let old = held.pair.clone();
+        let order = order::begin(&account, &wanted(self.shop, held, old.as_ref())).await?;
+        let directory = self.shop.settings.directory.clone();
+        held.state.order = Some(Begun { directory, url: order.url().to_owned(), tries: 1 });
+        held.store().await?;
+        Ok(order)
     }
-    Ok(order)
+
+    async fn take_up(&self, account: &Account, held: &mut Held) -> Result<Option<Order>, Trouble> {
+        let Some(Begun { url, .. }) = held.state.order.clone() else { return Ok(None) };
+        if let Some(mut order) = order::resume(account, &url).await? {
+            if order.state().status != OrderStatus::Invalid {
+                tracing::debug!(url, "taking up the order that was begun");
+                return Ok(Some(order));
+            }
+            // One that this very attempt has worked at: another belongs to another attempt.
+            if self.nth > 1 {
+                held.state.order = None;
+                return Err(order::refusal(&mut order).await);
+            }
+        }
+        tracing::debug!(url, "the order that was begun is no more");
+        held.state.order = None;
+        Ok(None)
+    }
 }
 
 fn wanted<'a>(shop: &'a Shop, held: &'a Held, old: Option<&'a Pair>) -> Wanted<'a> {

@@ -113,10 +113,11 @@ impl Acme {
         }
     }
 
-    /// The first name that a certificate is due for.
+    /// The name that a certificate has been due for the longest: one that fails again and again must not keep others waiting.
     fn first_due(&self, now: i64) -> Option<(usize, Why)> {
         let plans = self.held.iter().map(|held| plan(&self.shop.settings.directory, held, now));
-        plans.enumerate().find_map(|(nth, (at, why))| (at <= now).then_some((nth, why)))
+        let due = plans.enumerate().filter(|(_, (at, _))| *at <= now);
+        due.min_by_key(|(_, (at, _))| *at).map(|(nth, (_, why))| (nth, why))
     }
 
     fn first_question(&self, now: i64) -> Option<usize> {

@@ -19,6 +19,8 @@ const SLOWER: f32 = 1.4;
 const STEP: Duration = Duration::from_secs(120);
 /// Problems that say nothing of the order itself.
 const NOT_NOW: [&str; 4] = ["rateLimited", "badNonce", "serverInternal", "accountDoesNotExist"];
+/// How often it is asked why it has given an order up.
+const QUESTIONS: usize = 5;
 /// Characters of a token (RFC 8555 section 8.3 has 22 and more).
 const TOKEN: usize = 256;
 
@@ -34,13 +36,10 @@ pub struct Wanted<'a> {
     pub replaces: Option<&'a [u8]>,
 }
 
-/// Takes an order up again; none: the authority has no such order any more, or has given it up.
+/// Takes an order up again, which may be one that was given up; none: the authority has no such order any more.
 pub async fn resume(account: &Account, url: &str) -> Result<Option<Order>, Trouble> {
     match account.order(url.to_owned()).await {
-        Ok(mut order) => {
-            let given_up = order.state().status == OrderStatus::Invalid;
-            Ok((!given_up).then_some(order))
-        }
+        Ok(order) => Ok(Some(order)),
         // What only says "not now" leaves the order where it is.
         Err(instant_acme::Error::Api(problem)) => {
             let trouble = Trouble::told(&problem);
@@ -78,7 +77,8 @@ pub async fn fulfil(order: &mut Order, wanted: &Wanted<'_>) -> Result<String, Tr
         authorize(order, wanted.name, &responder).await?;
         match order.poll_ready(&policy).await {
             Ok(OrderStatus::Ready) => {}
-            Ok(_) | Err(instant_acme::Error::Api(_)) => return Err(refusal(order).await),
+            Ok(_) => return Err(refusal(order).await),
+            Err(_) if order.state().status == OrderStatus::Invalid => return Err(refusal(order).await),
             Err(other) => return Err(other.into()),
         }
     }
@@ -120,20 +120,33 @@ async fn authorize(order: &mut Order, name: &Domain, responder: &Responder) -> R
 }
 
 /// Why the authority has given an order up: it says so at the challenge, if anywhere.
-async fn refusal(order: &mut Order) -> Trouble {
+pub async fn refusal(order: &mut Order) -> Trouble {
     let own = order.state().error.as_ref().map(Trouble::told);
-    let mut authorizations = order.authorizations();
-    while let Some(Ok(mut authorization)) = authorizations.next().await {
-        // What is known of it may be as old as the attempt.
-        let _ = authorization.refresh().await;
-        let refused = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
-        if let Some(problem) = refused {
-            return Trouble::told(problem);
+    for _ in 0..QUESTIONS {
+        match refused_challenge(order).await {
+            // A nonce that was refused, most likely.
+            Err(_) => {}
+            Ok(Some(trouble)) => return trouble,
+            Ok(None) => break,
         }
     }
     own.unwrap_or_else(|| {
         Trouble::ours("the certificate authority has given the order up, without saying why")
     })
+}
+
+async fn refused_challenge(order: &mut Order) -> Result<Option<Trouble>, instant_acme::Error> {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        let mut authorization = authorization?;
+        // What is known of it may be as old as the attempt.
+        authorization.refresh().await?;
+        let refused = authorization.challenges.iter().find_map(|challenge| challenge.error.as_ref());
+        if let Some(problem) = refused {
+            return Ok(Some(Trouble::told(problem)));
+        }
+    }
+    Ok(None)
 }
 
 /// What is to be signed: the name, and our own key, which stays the same (so that a TLSA record `3 1 1` stays true).
