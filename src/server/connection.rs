@@ -14,6 +14,7 @@ use crate::smtp::reply::Reply;
 use crate::smtp::server::{Session, Settings, Step};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -55,7 +56,7 @@ pub async fn drive<S>(
     house: Arc<House>,
     mut stop: watch::Receiver<bool>,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let Guest { peer, place, client } = guest;
     let limits = &house.config().limits;
@@ -190,7 +191,7 @@ async fn say<S: AsyncWrite + Unpin>(
 }
 
 /// Goes on under TLS; false: there is nobody to go on with, and nothing that could be said to him.
-async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+async fn secure<S: AsyncRead + AsyncWrite + AsFd + Unpin>(
     stream: &mut Stream<S>,
     transaction: &mut Transaction,
     hearing: &mut Hearing,

@@ -17,6 +17,7 @@ use crate::smtp::reply::Reply;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -176,7 +177,7 @@ async fn allowed_by_preface(stream: &mut UnixStream) -> Result<Allowed, String> 
 
 async fn one<S>(mut stream: Stream<S>, visitor: Visitor, hall: Hall)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
 {
     let Visitor { peer, client, place } = visitor;
     let place = match place {
@@ -202,7 +203,7 @@ fn shown(ip: Option<IpAddr>) -> Option<String> {
 
 /// Says this and ends. Whoever waits for TLS cannot be told in clear, and a handshake for nothing but that would make those
 /// dear who are too many.
-async fn dismiss<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut Stream<S>, reply: &Reply) {
+async fn dismiss<S: AsyncRead + AsyncWrite + AsFd + Unpin>(stream: &mut Stream<S>, reply: &Reply) {
     if stream.is_to_be_secured() {
         return;
     }
