@@ -11,8 +11,8 @@ use harness::certs::{
 use harness::pebble::{Authority, Change, Exchange, Pebble};
 use harness::strace::Strace;
 use harness::{Dns, Plan, Server, eventually, runtime};
-use pillarbox::certs::Keeper;
 use pillarbox::certs::orders::{Outcome, Renewals};
+use pillarbox::certs::{Keeper, acme};
 use pillarbox::config;
 use pillarbox::mail::address::Domain;
 use pillarbox::net::tls::server::TlsServer;
@@ -30,6 +30,7 @@ struct Kept {
     tls: TlsServer,
     renewals: Renewals,
     stop: watch::Sender<bool>,
+    config: config::Server,
 }
 
 impl Kept {
@@ -48,12 +49,18 @@ impl Kept {
         };
         let (stop, stopped) = watch::channel(false);
         runtime().spawn(keeper.run(stopped));
-        Kept { tls, renewals, stop }
+        Kept { tls, renewals, stop, config }
     }
 
     /// What the owner is told when he asks.
     fn renew(&self) -> Outcome {
         runtime().block_on(self.renewals.renew()).unwrap().remove(0)
+    }
+
+    /// What `cert status` can tell of the first name.
+    fn status(&self) -> acme::Kept {
+        let table = self.config.tls.acme.as_ref().unwrap();
+        acme::kept(&self.config.state_dir, table, &Domain::parse(MX).unwrap()).unwrap().remove(0)
     }
 
     fn fingerprint(&self) -> [u8; 32] {
@@ -198,6 +205,10 @@ fn a_wrong_answer_never_takes_the_place_of_a_certificate() {
         assert!(outcome.good, "{nth}, and then the truth: {}", outcome.said);
         assert_ne!(kept.fingerprint(), first.fingerprint, "{nth}");
         assert_eq!(kept.tls.shown()[0].facts.key, first.key, "{nth}");
+        let status = kept.status();
+        assert_eq!(status.facts, Some(kept.tls.shown()[0].facts.clone()), "{nth}");
+        assert!(status.failure.is_none() && status.success.is_some() && status.attempts == 0, "{nth}");
+        assert!(status.renewal == Some(status.next) && status.directory.is_some(), "{nth}: {status:?}");
     }
 }
 
@@ -211,6 +222,15 @@ fn an_owner_who_asks_again_and_again_is_told_to_wait() {
     // One was made by itself.
     assert_eq!((refused, pebble.orders()), (3, 5), "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| !outcome.good && outcome.what == "nowhere.here.example"));
+    let status = kept.status();
+    assert_eq!((status.name.as_str(), status.attempts), ("nowhere.here.example", 5));
+    let (at, why) = status.failure.unwrap();
+    assert!(
+        why.contains("the certificate authority says") && status.next >= at + 3000,
+        "{why} {}",
+        status.next
+    );
+    assert!(status.facts.is_none() && status.renewal.is_none() && status.order.is_none());
 }
 
 /// pebble knows nothing of RFC 9773: what stands before it does.
