@@ -8,71 +8,18 @@ mod harness;
 use harness::certs::{
     ME, MX, again_later, dns, door, file, said, server, shown, start, state, told, vouched,
 };
+use harness::keeper::Kept;
 use harness::pebble::{Authority, Change, Exchange, Pebble};
 use harness::strace::Strace;
-use harness::{Dns, Plan, Server, eventually, runtime};
-use pillarbox::certs::orders::{Outcome, Renewals};
-use pillarbox::certs::{Keeper, acme};
-use pillarbox::config;
-use pillarbox::mail::address::Domain;
-use pillarbox::net::tls::server::TlsServer;
+use harness::{Dns, Plan, Server, eventually};
+use pillarbox::certs::orders::Outcome;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
 
 const DAY: u64 = 86400;
-
-/// The part of the server that looks after certificates, which the owner can ask to renew.
-struct Kept {
-    tls: TlsServer,
-    renewals: Renewals,
-    stop: watch::Sender<bool>,
-    config: config::Server,
-}
-
-impl Kept {
-    fn open(state: &Path, dns: &Dns, table: &str) -> Kept {
-        let file = state.join("server.toml");
-        let text = format!(
-            "hostname = {MX:?}\nstate_dir = {state:?}\n[dns]\nservers = [\"{}\"]\n{table}",
-            dns.address()
-        );
-        std::fs::write(&file, text).unwrap();
-        let sources = config::Sources { file: Some(file), ..config::Sources::default() };
-        let config = config::Server::load(&sources).unwrap();
-        let (keeper, tls, renewals) = {
-            let _inside = runtime().enter();
-            Keeper::open(&config, &Domain::parse(MX).unwrap()).unwrap()
-        };
-        let (stop, stopped) = watch::channel(false);
-        runtime().spawn(keeper.run(stopped));
-        Kept { tls, renewals, stop, config }
-    }
-
-    /// What the owner is told when he asks.
-    fn renew(&self) -> Outcome {
-        runtime().block_on(self.renewals.renew()).unwrap().remove(0)
-    }
-
-    /// What `cert status` can tell of the first name.
-    fn status(&self) -> acme::Kept {
-        let table = self.config.tls.acme.as_ref().unwrap();
-        acme::kept(&self.config.state_dir, table, &Domain::parse(MX).unwrap()).unwrap().remove(0)
-    }
-
-    fn fingerprint(&self) -> [u8; 32] {
-        self.tls.shown()[0].facts.fingerprint
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-    }
-}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
