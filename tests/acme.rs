@@ -33,7 +33,7 @@ fn deliver(mx: SocketAddr, door: SocketAddr, stop: &AtomicBool, delivered: &Atom
 #[test]
 fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
     let dns = dns();
-    let pebble = Authority::with_lives_of(15).thinking(1).start(&dns);
+    let pebble = Authority::with_lives_of(12).thinking(1).start(&dns);
     let limits = "[limits]\nfree_space = 0\nconnections_per_ip = 200\n";
     let server = server(&dns, &format!("{limits}{}", pebble.table(&[MX, MAIL])));
     let (mx, door) = (server.mx(), door(&server));

@@ -8,64 +8,18 @@ mod harness;
 use harness::certs::{
     ME, MX, again_later, dns, door, file, said, server, shown, start, state, told, vouched,
 };
+use harness::keeper::Kept;
 use harness::pebble::{Authority, Change, Exchange, Pebble};
 use harness::strace::Strace;
-use harness::{Dns, Plan, Server, eventually, runtime};
-use pillarbox::certs::Keeper;
-use pillarbox::certs::orders::{Outcome, Renewals};
-use pillarbox::config;
-use pillarbox::mail::address::Domain;
-use pillarbox::net::tls::server::TlsServer;
+use harness::{Dns, Plan, Server, eventually};
+use pillarbox::certs::orders::Outcome;
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::sync::watch;
 
 const DAY: u64 = 86400;
-
-/// The part of the server that looks after certificates, which the owner can ask to renew.
-struct Kept {
-    tls: TlsServer,
-    renewals: Renewals,
-    stop: watch::Sender<bool>,
-}
-
-impl Kept {
-    fn open(state: &Path, dns: &Dns, table: &str) -> Kept {
-        let file = state.join("server.toml");
-        let text = format!(
-            "hostname = {MX:?}\nstate_dir = {state:?}\n[dns]\nservers = [\"{}\"]\n{table}",
-            dns.address()
-        );
-        std::fs::write(&file, text).unwrap();
-        let sources = config::Sources { file: Some(file), ..config::Sources::default() };
-        let config = config::Server::load(&sources).unwrap();
-        let (keeper, tls, renewals) = {
-            let _inside = runtime().enter();
-            Keeper::open(&config, &Domain::parse(MX).unwrap()).unwrap()
-        };
-        let (stop, stopped) = watch::channel(false);
-        runtime().spawn(keeper.run(stopped));
-        Kept { tls, renewals, stop }
-    }
-
-    /// What the owner is told when he asks.
-    fn renew(&self) -> Outcome {
-        runtime().block_on(self.renewals.renew()).unwrap().remove(0)
-    }
-
-    fn fingerprint(&self) -> [u8; 32] {
-        self.tls.shown()[0].facts.fingerprint
-    }
-}
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.stop.send(true);
-    }
-}
 
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
@@ -198,6 +152,10 @@ fn a_wrong_answer_never_takes_the_place_of_a_certificate() {
         assert!(outcome.good, "{nth}, and then the truth: {}", outcome.said);
         assert_ne!(kept.fingerprint(), first.fingerprint, "{nth}");
         assert_eq!(kept.tls.shown()[0].facts.key, first.key, "{nth}");
+        let status = kept.status();
+        assert_eq!(status.facts, Some(kept.tls.shown()[0].facts.clone()), "{nth}");
+        assert!(status.failure.is_none() && status.success.is_some() && status.attempts == 0, "{nth}");
+        assert!(status.renewal == Some(status.next) && status.directory.is_some(), "{nth}: {status:?}");
     }
 }
 
@@ -211,6 +169,15 @@ fn an_owner_who_asks_again_and_again_is_told_to_wait() {
     // One was made by itself.
     assert_eq!((refused, pebble.orders()), (3, 5), "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| !outcome.good && outcome.what == "nowhere.here.example"));
+    let status = kept.status();
+    assert_eq!((status.name.as_str(), status.attempts), ("nowhere.here.example", 5));
+    let (at, why) = status.failure.unwrap();
+    assert!(
+        why.contains("the certificate authority says") && status.next >= at + 3000,
+        "{why} {}",
+        status.next
+    );
+    assert!(status.facts.is_none() && status.renewal.is_none() && status.order.is_none());
 }
 
 /// pebble knows nothing of RFC 9773: what stands before it does.

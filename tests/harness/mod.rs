@@ -11,6 +11,7 @@ pub mod dialogue;
 pub mod filters;
 pub mod forge;
 pub mod home;
+pub mod keeper;
 pub mod mx;
 pub mod odd;
 pub mod pebble;

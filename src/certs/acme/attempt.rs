@@ -124,9 +124,10 @@ pub async fn attempt(shop: Arc<Shop>, mut held: Held, why: Why) -> (Held, Result
     match outcome {
         Ok(pair) => {
             held.state.succeed(clock(), &shop.settings.directory);
+            let stored = held.store().await;
             announce(&held.name, &pair.facts);
             held.pair = Some(pair);
-            if let Err(trouble) = held.store().await {
+            if let Err(trouble) = stored {
                 tracing::warn!(
                     name = held.name.as_str(),
                     trouble.why,

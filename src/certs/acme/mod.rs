@@ -135,18 +135,15 @@ impl Acme {
         Duration::from_secs(next.saturating_sub(now).clamp(1, LOOK).unsigned_abs())
     }
 
-    /// Attempts it in a task of its own: a panic there is a failure like others.
+    /// Attempts it; a panic is a failure like others.
     async fn attempt(&mut self, nth: usize, why: Why) -> Result<(), Trouble> {
         let Some(held) = self.held.get_mut(nth) else { return Ok(()) };
-        let mut task = JoinSet::new();
-        task.spawn(attempt::attempt(Arc::clone(&self.shop), held.clone(), why));
-        match task.join_next().await {
-            Some(Ok((after, outcome))) => {
+        match sheltered(attempt::attempt(Arc::clone(&self.shop), held.clone(), why)).await {
+            Ok((after, outcome)) => {
                 *held = after;
                 outcome
             }
-            ended => {
-                let panic = ended.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
+            Err(panic) => {
                 tracing::error!(
                     name = held.name.as_str(),
                     panic,
@@ -163,12 +160,9 @@ impl Acme {
 
     async fn ask(&mut self, nth: usize) {
         let Some(held) = self.held.get_mut(nth) else { return };
-        let mut task = JoinSet::new();
-        task.spawn(window::ask(Arc::clone(&self.shop), held.clone()));
-        match task.join_next().await {
-            Some(Ok(after)) => *held = after,
-            ended => {
-                let panic = ended.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
+        match sheltered(window::ask(Arc::clone(&self.shop), held.clone())).await {
+            Ok(after) => *held = after,
+            Err(panic) => {
                 tracing::error!(name = held.name.as_str(), panic, "a fault while the authority was asked");
                 held.state.ask = clock() + TELL;
             }
@@ -232,6 +226,18 @@ impl Acme {
     }
 }
 
+/// Runs it in a task of its own, which ends with the call: a panic in it becomes an `Err` with its words. What authorities say
+/// is read there, and must not be able to end the server.
+async fn sheltered<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> Result<T, String> {
+    let mut task = JoinSet::new();
+    task.spawn(work);
+    match task.join_next().await {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err("it was never begun".into()),
+    }
+}
+
 /// When a certificate for the name is to be asked for, and why.
 fn plan(directory: &str, held: &Held, now: i64) -> (i64, Why) {
     let life = held.life();
@@ -281,4 +287,24 @@ fn clock() -> i64 {
 /// As people read it, in UTC.
 fn shown_time(at: i64) -> String {
     jiff::Timestamp::from_second(at).map_or_else(|_| "a time out of reach".into(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sheltered;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_with_its_words_and_giving_up_ends_the_work() {
+        assert_eq!(sheltered(async { 1 }).await, Ok(1));
+        let panic = sheltered(async { std::hint::black_box(None::<u8>).expect("a parser's fault") }).await;
+        assert!(panic.unwrap_err().contains("a parser's fault"));
+        let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
+        let work = async move {
+            let _held = held;
+            std::future::pending::<()>().await;
+        };
+        let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), sheltered(work)).await;
+        assert!(given_up.is_err());
+        (&mut dropped).await.unwrap_err();
+    }
 }

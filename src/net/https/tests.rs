@@ -1,3 +1,5 @@
+mod requests;
+
 use super::*;
 use crate::net::dns::tests::{Authority, a};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
