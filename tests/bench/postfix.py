@@ -40,6 +40,7 @@ class Postfix:
         return self
 
     def __exit__(self, *_):
+        self.memory.end()
         self.child.stdin.close()
         self.child.wait()
         shutil.rmtree(self.place)

@@ -61,8 +61,8 @@ def load(door, tls, each):
 
 
 def bring(door, tls, each, count):
-    for _ in range(0, count, each):
-        converse(door, tls, min(each, count))
+    for sent in range(0, count, each):
+        converse(door, tls, min(each, count - sent))
 
 
 def converse(door, tls, count):
