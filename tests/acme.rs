@@ -5,12 +5,12 @@
 mod harness;
 
 use harness::certs::{
-    MAIL, ME, MX, again_later, dns, door, file, is_open, said, server, shown, state, told, vouched,
+    MAIL, ME, MX, again_later, dns, file, is_open, said, server, shown, state, told, vouched,
 };
 use harness::eventually;
-use harness::pebble::{Authority, private};
+use harness::pebble::Authority;
 use harness::wire::Wire;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 const FRIEND: &str = "friend@there.example";
 const DAY: u64 = 86400;
 
-/// Letters, one after the other, each over a connection of its own, and a handshake beside each, until `stop`.
-fn deliver(mx: SocketAddr, door: SocketAddr, stop: &AtomicBool, delivered: &AtomicUsize) {
+/// Letters, one after the other, each under TLS over a connection of its own, until `stop`.
+fn deliver(mx: SocketAddr, stop: &AtomicBool, delivered: &AtomicUsize) {
     while !stop.load(Ordering::Relaxed) {
-        let reply = Wire::greeted(mx).0.transact(FRIEND, &[ME], b"Subject: load\r\n\r\nHello.\r\n");
+        let reply = Wire::starttls(mx).0.transact(FRIEND, &[ME], b"Subject: load\r\n\r\nHello.\r\n");
         assert!(reply.starts_with("250"), "{reply}");
-        private(TcpStream::connect(door).unwrap(), MX).unwrap();
         delivered.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -36,11 +35,11 @@ fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
     let pebble = Authority::with_lives_of(12).thinking(1).start(&dns);
     let limits = "[limits]\nfree_space = 0\nconnections_per_ip = 200\n";
     let server = server(&dns, &format!("{limits}{}", pebble.table(&[MX, MAIL])));
-    let (mx, door) = (server.mx(), door(&server));
+    let mx = server.mx();
     let own = shown(&server, MX).key;
     let (stop, delivered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let load: Vec<_> = (0..50).map(|_| scope.spawn(|| deliver(mx, door, &stop, &delivered))).collect();
+        let load: Vec<_> = (0..50).map(|_| scope.spawn(|| deliver(mx, &stop, &delivered))).collect();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut seen = [MX, MAIL].map(|name| vec![vouched(&server, name)]);
             let end = Instant::now() + Duration::from_secs(60);
@@ -61,8 +60,9 @@ fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
         assert_eq!(failed, 0, "of 50 connections");
         seen.unwrap();
     });
-    let kept = server.letters("here.example/me").len();
-    assert_eq!(kept, delivered.load(Ordering::Relaxed));
+    let letters = server.letters("here.example/me");
+    assert_eq!(letters.len(), delivered.load(Ordering::Relaxed));
+    assert!(letters.iter().all(|letter| letter.contains("ESMTPS")), "each came under TLS");
 }
 
 #[test]
