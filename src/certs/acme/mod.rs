@@ -22,7 +22,7 @@ use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
 use crate::net::tls::pair::Pair;
 use crate::net::tls::server::TlsServer;
-use crate::policy::renewal;
+use crate::policy::renewal::{self, Life};
 use account::Accounts;
 use attempt::{Held, Shop, Why};
 use client::Trouble;
@@ -249,9 +249,17 @@ fn plan(directory: &str, held: &Held, now: i64) -> (i64, Why) {
     if held.state.running && held.state.order.is_some() {
         return (earliest, Why::Unfinished);
     }
+    let (due, aged) = (due(held, &life, now), renewal::due(&life, None));
+    (due.max(earliest), if due < aged { Why::Window } else { Why::Age })
+}
+
+/// When the certificate is to be renewed, whatever was tried.
+fn due(held: &Held, life: &Life, now: i64) -> i64 {
     let window = window::known(held);
-    let (due, aged) = (renewal::due(&life, window), renewal::due(&life, None));
-    (due.max(earliest), if window.is_some() && due < aged { Why::Window } else { Why::Age })
+    let due = renewal::due(life, window);
+    // What lies ahead was written under a clock that has been set back since.
+    let gained = held.state.success.filter(|at| window.is_some() && *at <= now);
+    gained.map_or(due, |gained| due.max(renewal::spared_until(life, gained)))
 }
 
 /// The certificate that is kept for a name, if it is one of our key. One that is not is left where it is, and replaced

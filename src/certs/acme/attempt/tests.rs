@@ -79,6 +79,11 @@ fn what_is_wanted_and_why() {
     called.state.window = Some(Asked { of, window });
     assert!(plan(DIRECTORY, &called, now).0 <= now);
     assert_eq!(plan(DIRECTORY, &called, now).1, Why::Window);
+    called.state.success = Some(now - 60);
+    let (at, _) = plan(DIRECTORY, &called, now);
+    assert_eq!(at, now - 60 + 2 * DAY, "gained a minute ago, and begun long before: not without end");
+    called.state.success = Some(now + 60);
+    assert!(plan(DIRECTORY, &called, now).0 <= now, "by a clock that was set back");
     called.state.window = Some(Asked { of: "another's".into(), window });
     assert_eq!(plan(DIRECTORY, &called, now).1, Why::Age, "the window of another certificate");
 
