@@ -162,9 +162,11 @@ fn an_owner_who_asks_again_and_again_is_told_to_wait() {
     let (dns, root) = (dns(), tempfile::tempdir().unwrap());
     let pebble = Authority::with_lives_of(90 * DAY).start(&dns);
     let kept = Kept::open(root.path(), &dns, &pebble.table(&["nowhere.here.example"]));
+    // One that it makes by itself, and ends: what runs has not failed.
+    eventually("the first attempt", || (kept.status().attempts == 1).then_some(()));
+    assert!(kept.status().failure.is_some());
     let outcomes: Vec<Outcome> = (0..7).map(|_| kept.renew()).collect();
     let refused = outcomes.iter().filter(|outcome| outcome.said.starts_with("not tried: 5 attempts")).count();
-    // One was made by itself.
     assert_eq!((refused, pebble.orders()), (3, 5), "{outcomes:?}");
     assert!(outcomes.iter().all(|outcome| !outcome.good && outcome.what == "nowhere.here.example"));
     let status = kept.status();

@@ -45,6 +45,11 @@ impl Renewals {
 }
 
 impl Orders {
+    /// An order that is there already.
+    pub fn waiting(&mut self) -> Option<Order> {
+        self.0.try_recv().ok().map(Order)
+    }
+
     /// The next order. Without anybody who could give one, it waits for ever.
     pub async fn next(&mut self) -> Order {
         match self.0.recv().await {
