@@ -177,6 +177,20 @@ fn a_port_that_another_program_has_is_named_and_the_order_waits_for_it() {
     assert_eq!(pebble.orders(), 1, "it was taken up again");
 }
 
+#[test]
+fn a_program_that_has_one_of_two_addresses_is_named_when_the_authority_came_to_it() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let other = TcpListener::bind(("127.0.0.1", pebble.asks)).unwrap();
+    std::thread::spawn(move || other.incoming().for_each(drop));
+    let ours = format!("\"127.0.0.1:{0}\", \"127.0.0.2:{0}\"", pebble.asks);
+    let table = pebble.table(&[MX]).replace(&format!("\"127.0.0.1:{}\"", pebble.asks), &ours);
+    let server = server(&dns, &table);
+    let why = told(&server, "no certificate", 1)[0]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("the certificate authority says connection"), "{why}");
+    assert!(why.contains("another program listens there"), "{why}");
+}
+
 /// As docs/operating.md has it.
 #[test]
 fn a_key_that_is_replaced_by_hand_is_shown_at_once_and_gets_a_certificate() {

@@ -34,6 +34,8 @@ const BACKLOG: i32 = 1024;
 /// Answers as long as it lives; nothing listens any more when it is dropped.
 pub struct Responder {
     said: Arc<RwLock<Vec<(String, String)>>>,
+    /// Faults, for the addresses that others have.
+    rivals: Vec<String>,
     _tasks: JoinSet<()>,
 }
 
@@ -41,13 +43,20 @@ impl Responder {
     /// Listens at those of `addresses` that can be had, if any can. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::`
     /// stand side by side. An error names the addresses and the remedy.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Responder, String> {
-        let (mut tasks, said, mut faults) = (JoinSet::new(), Arc::default(), Vec::new());
+        let (mut tasks, said) = (JoinSet::new(), Arc::default());
+        let (mut faults, mut rivals) = (Vec::new(), Vec::new());
         for &address in addresses {
             match listen(address) {
                 Ok(listener) => {
                     tasks.spawn(serve(listener, Arc::clone(&said)));
                 }
-                Err(error) => faults.push(explain(address, &error)),
+                Err(error) => {
+                    let fault = explain(address, &error);
+                    if error.kind() == io::ErrorKind::AddrInUse {
+                        rivals.push(fault.clone());
+                    }
+                    faults.push(fault);
+                }
             }
         }
         if tasks.is_empty() {
@@ -56,7 +65,12 @@ impl Responder {
         for fault in faults {
             tracing::debug!(fault, "the authority's questions are answered elsewhere only");
         }
-        Ok(Responder { said, _tasks: tasks })
+        Ok(Responder { said, rivals, _tasks: tasks })
+    }
+
+    /// What another program has of our addresses: it may be the one that the authority asks.
+    pub fn rival(&self) -> Option<&str> {
+        self.rivals.first().map(String::as_str)
     }
 
     /// Answers questions for `token` with `answer` from now on.
