@@ -103,6 +103,11 @@ const LIES: &[Lie] = &[
         words: "the certificate authority says rateLimited: too?[2J many",
     },
     Lie {
+        to: "POST /order-plz",
+        change: |_| Change::Other(403, "application/problem+json", CLOSED.to_vec()),
+        words: "our account there may have been closed",
+    },
+    Lie {
         to: "POST /finalize-order/",
         change: |_| Change::Other(200, "application/json", b"[]".to_vec()),
         words: "it is not the JSON that it should be",
@@ -137,6 +142,7 @@ fn a_wrong_answer_never_takes_the_place_of_a_certificate() {
         let state = root.path().join(nth.to_string());
         copy(&honest, &state);
         let kept = Kept::open(&state, &dns, &table);
+        let before = pebble.orders();
         *lie.lock().unwrap() = Some((nth, state.join("tls")));
         let outcome = kept.renew();
         *lie.lock().unwrap() = None;

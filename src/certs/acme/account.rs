@@ -72,7 +72,10 @@ impl Accounts {
                 let signer = Key::from_pkcs8_der(key.clone_key()).map_err(|error| self.unusable(error))?;
                 let builder = Account::builder_with_http(client.boxed());
                 let pair = (signer, PrivateKeyDer::Pkcs8(key));
-                let (account, _) = builder.create_from_key(pair, self.directory.clone()).await?;
+                let (account, _) = builder
+                    .create_from_key(pair, self.directory.clone())
+                    .await
+                    .map_err(Trouble::of_account)?;
                 kept.id = Some(account.id().to_owned());
                 self.store(kept.clone()).await?;
                 tracing::info!(
@@ -84,7 +87,7 @@ impl Accounts {
         };
         if kept.contact != self.contact {
             let contact: Vec<&str> = self.contact.iter().map(String::as_str).collect();
-            account.update_contacts(&contact).await?;
+            account.update_contacts(&contact).await.map_err(Trouble::of_account)?;
             kept.contact.clone_from(&self.contact);
             self.store(kept).await?;
         }

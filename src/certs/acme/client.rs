@@ -109,6 +109,20 @@ impl Trouble {
 
     /// What an authority says.
     pub fn told(problem: &Problem) -> Trouble {
+        Trouble::with(problem, remedy)
+    }
+
+    /// What went wrong where our account was spoken of, or a new order: an authority that says `unauthorized` there does not
+    /// mean the name, which it has not looked at yet.
+    pub fn of_account(error: Error) -> Trouble {
+        let of = |kind: &str| if kind == "unauthorized" { Some(CLOSED) } else { remedy(kind) };
+        match error {
+            Error::Api(problem) => Trouble::with(&problem, of),
+            other => other.into(),
+        }
+    }
+
+    fn with(problem: &Problem, remedy: impl Fn(&str) -> Option<&'static str>) -> Trouble {
         let kind = problem.r#type.as_deref().unwrap_or_default();
         let kind = printable(kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind));
         let mut detail = problem.detail.clone().unwrap_or_default();
@@ -125,6 +139,10 @@ impl Trouble {
         self.problem.as_deref() == Some(kind)
     }
 }
+
+/// What to do about an account that is not valid any more.
+const CLOSED: &str =
+    "our account there may have been closed: move its file in tls/accounts away, and another is made";
 
 fn remedy(kind: &str) -> Option<&'static str> {
     match kind {

@@ -56,7 +56,7 @@ pub async fn begin(account: &Account, wanted: &Wanted<'_>) -> Result<Order, Trou
     let names = [Identifier::Dns(wanted.name.to_string())];
     let replaced = wanted.replaces.map(CertificateDer::from);
     if let Some(old) = replaced.as_ref().and_then(|old| CertificateIdentifier::try_from(old).ok()) {
-        match account.new_order(&NewOrder::new(&names).replaces(old)).await.map_err(Trouble::from) {
+        match account.new_order(&NewOrder::new(&names).replaces(old)).await.map_err(Trouble::of_account) {
             Ok(order) => return Ok(order),
             Err(trouble) if trouble.is("rateLimited") || trouble.is("accountDoesNotExist") => {
                 return Err(trouble);
@@ -67,7 +67,7 @@ pub async fn begin(account: &Account, wanted: &Wanted<'_>) -> Result<Order, Trou
             }
         }
     }
-    Ok(account.new_order(&NewOrder::new(&names)).await?)
+    account.new_order(&NewOrder::new(&names)).await.map_err(Trouble::of_account)
 }
 
 /// Leads it to its end: the chain of certificates, PEM, unchecked.
