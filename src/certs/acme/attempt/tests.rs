@@ -37,7 +37,7 @@ fn what_is_no_better_is_not_taken() {
     let judge = |chain: &str, old: Option<&Pair>| acceptable(chain, &pem, &name(), old, clock());
     assert!(judge(&chain(&key, "mx.here.example", (0, 90)), None).is_ok());
     assert!(judge(&chain(&key, "*.here.example", (0, 90)), None).is_ok());
-    let refused = |chain: String| judge(&chain, None).err().unwrap();
+    let refused = |chain: String| judge(&chain, None).err().unwrap().why;
     assert!(refused(chain(&other, "mx.here.example", (0, 90))).contains("the key is not that"));
     assert!(refused(chain(&key, "here.example", (0, 90))).contains("not for mx.here.example"));
     assert!(refused(chain(&key, "mx.here.example", (1, 90))).contains("valid from"));
@@ -47,7 +47,7 @@ fn what_is_no_better_is_not_taken() {
     assert!(refused(String::new()).contains("no certificate"));
     let old = held(&key, (-60, 30)).pair;
     assert!(judge(&chain(&key, "mx.here.example", (0, 45)), old.as_ref()).is_ok());
-    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref()).err().unwrap();
+    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref()).err().unwrap().why;
     assert!(shorter.contains("ends before"), "{shorter}");
 }
 
