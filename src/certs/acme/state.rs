@@ -144,7 +144,8 @@ impl State {
         if let (true, Some(last)) = (self.running, self.attempts.last()) {
             next = last.saturating_add(renewal::wait_after_interruption(self.failures, span(life)));
         }
-        let next = if renewal::has_come(next, now) { i64::MIN } else { next };
+        // Its own time where that has passed: who has waited longest comes first.
+        let next = if renewal::has_come(next, now) { next.min(now) } else { next };
         next.max(self.allowed_from(now, life))
     }
 

@@ -68,3 +68,22 @@ async fn a_panic_is_a_failure_with_its_words_and_giving_up_ends_the_work() {
     assert!(given_up.is_err());
     (&mut dropped).await.unwrap_err();
 }
+
+#[test]
+fn one_that_fails_again_and_again_comes_after_one_that_has_been_due_for_longer() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut acme, _) = refused(directory.path());
+    let own = acme.own.1.clone();
+    let now = renewal::due(&attempt::life(&own.facts), None) + 1000;
+    let first = |acme: &Acme| acme.first_due(now).unwrap().0;
+    for held in &mut acme.held {
+        held.state.begin(now - 600, None);
+        held.state.fail(now - 600, None, "no".into(), None);
+    }
+    acme.held[1].state.next -= 1;
+    assert_eq!(first(&acme), 1);
+    (acme.held[2].pair, acme.held[2].state) = (Some(own), State::default());
+    assert_eq!(first(&acme), 2);
+    acme.held[0].state = State::default();
+    assert_eq!(first(&acme), 0, "a name that was never tried");
+}
