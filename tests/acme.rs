@@ -211,6 +211,13 @@ fn a_key_that_is_replaced_by_hand_is_shown_at_once_and_gets_a_certificate() {
     let second = vouched(&server, MX);
     assert_eq!(second.key, own.key);
     assert_ne!(second.fingerprint, first.fingerprint);
+    // One that is gone is made anew, and that is said: a TLSA record may name the old one.
+    assert!(said(&server, "our key was gone, and another is made").is_empty());
+    assert!(server.terminate().success());
+    std::fs::remove_file(directory.join("key.pem")).unwrap();
+    server = server.again();
+    assert_ne!(shown(&server, MX).key, own.key);
+    assert_eq!(said(&server, "our key was gone, and another is made").len(), 1);
     let mut looked = vec![directory];
     while let Some(path) = looked.pop() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
