@@ -93,6 +93,39 @@ const LIES: &[Lie] = &[
     },
     Lie { to: "GET /dir", change: |_| Change::Cut, words: "ca.example" },
     Lie {
+        to: "GET /dir",
+        change: |_| Change::Other(302, "text/html", Vec::new()),
+        words: "it is not the JSON that it should be",
+    },
+    Lie {
+        to: "GET /dir",
+        change: |_| {
+            Change::Other(200, JSON, br#"{"newNonce": "a b", "newAccount": "", "newOrder": ""}"#.into())
+        },
+        // The crate panics.
+        words: "a fault in this program",
+    },
+    Lie {
+        to: "POST /authZ/",
+        change: |_| Change::Other(200, JSON, authorization(MX, "../key")),
+        words: "its token is none",
+    },
+    Lie {
+        to: "POST /authZ/",
+        change: |_| Change::Other(200, JSON, authorization(MX, &"x".repeat(200_000))),
+        words: "its token is none",
+    },
+    Lie {
+        to: "POST /order-plz",
+        change: |_| Change::Other(201, JSON, order("http://ca.example/authZ/1")),
+        words: "not a URL that begins with https",
+    },
+    Lie {
+        to: "POST /order-plz",
+        change: |_| Change::Other(201, JSON, order("https://elsewhere.example/authZ/1")),
+        words: "elsewhere.example",
+    },
+    Lie {
         to: "POST /order-plz",
         change: |_| Change::Other(500, "text/html", b"<html>sorry</html>".to_vec()),
         words: "answers 500",
@@ -113,6 +146,22 @@ const LIES: &[Lie] = &[
         words: "it is not the JSON that it should be",
     },
 ];
+
+const JSON: &str = "application/json";
+
+fn authorization(name: &str, token: &str) -> Vec<u8> {
+    let challenge = serde_json::json!({"type": "http-01", "url": "https://ca.example/", "token": token, "status": "pending"});
+    let identifier = serde_json::json!({"type": "dns", "value": name});
+    let all = serde_json::json!({"status": "pending", "identifier": identifier, "challenges": [challenge]});
+    all.to_string().into_bytes()
+}
+
+fn order(authorization: &str) -> Vec<u8> {
+    let finalize = "https://ca.example/";
+    let all =
+        serde_json::json!({"status": "pending", "authorizations": [authorization], "finalize": finalize});
+    all.to_string().into_bytes()
+}
 
 const CLOSED: &[u8] =
     br#"{"type": "urn:ietf:params:acme:error:unauthorized", "detail": "the account is deactivated"}"#;
