@@ -293,7 +293,7 @@ impl From<String> for Unfit {
 }
 
 /// Whether a chain may take the place of what is there: whatever is wrong with it, the old one is better. `old` is one that
-/// must not be replaced by one that ends before it.
+/// must not be replaced by one that is older.
 pub fn acceptable(
     chain: &str,
     key: &str,
@@ -320,8 +320,10 @@ pub fn acceptable(
             "the certificate, valid until {end}, is due for renewal already (is the clock right?)"
         )));
     }
-    if old.is_some_and(|old| old.facts.not_after > facts.not_after) {
-        return Err(String::from("the certificate ends before the one that it is to replace").into());
+    // A newer one may end earlier: authorities shorten the lives that they give, and each further order would bring the same.
+    let older = |old: &Facts| old.not_after > facts.not_after && old.not_before >= facts.not_before;
+    if old.is_some_and(|old| older(&old.facts)) {
+        return Err(String::from("the certificate is older than the one that it is to replace").into());
     }
     Ok(pair)
 }

@@ -47,8 +47,11 @@ fn what_is_no_better_is_not_taken() {
     assert!(refused(String::new()).contains("no certificate"));
     let old = held(&key, (-60, 30)).pair;
     assert!(judge(&chain(&key, "mx.here.example", (0, 45)), old.as_ref()).is_ok());
-    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref()).err().unwrap().why;
-    assert!(shorter.contains("ends before"), "{shorter}");
+    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref());
+    assert!(shorter.is_ok(), "the authority gives shorter lives than it did: {shorter:?}");
+    let old = held(&key, (-10, 80)).pair;
+    let older = judge(&chain(&key, "mx.here.example", (-20, 70)), old.as_ref()).err().unwrap().why;
+    assert!(older.contains("older than"), "{older}");
 }
 
 #[test]
