@@ -87,15 +87,16 @@ impl Acme {
     pub async fn run(mut self, tls: TlsServer, mut orders: Orders, mut stop: watch::Receiver<bool>) {
         let mut given = None;
         loop {
-            let now = clock();
-            self.tell_who_is_late(now);
-            // The owner first: names that fail one after the other would keep him waiting for hours.
+            // Names that fail one after the other would keep the owner waiting for hours. One order at a time, so that he in his turn
+            // keeps nothing that is due from being done.
             if let Some(order) = given.take().or_else(|| orders.waiting()) {
                 tokio::select! {
-                    () = self.obey(order, &tls) => continue,
+                    () = self.obey(order, &tls) => {}
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
             }
+            let now = clock();
+            self.tell_who_is_late(now);
             if let Some((nth, why)) = self.first_due(now) {
                 tokio::select! {
                     _ = self.attempt(nth, why) => tls.show(self.shown()),
