@@ -219,6 +219,24 @@ fn a_wrong_answer_never_takes_the_place_of_a_certificate() {
 }
 
 #[test]
+fn contacts_that_an_authority_does_not_take_cost_no_certificate() {
+    const REFUSED: &[u8] =
+        br#"{"type": "urn:ietf:params:acme:error:invalidContact", "detail": "forbidden domain"}"#;
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let between = pebble.behind(|exchange| match exchange.request.starts_with("POST /my-account/") {
+        true => Change::Other(400, "application/problem+json", REFUSED.to_vec()),
+        false => Change::None,
+    });
+    let server = server(&dns, &pebble.table_by(between.port, &[MX]));
+    let first = vouched(&server, MX);
+    assert!(server.command(&["cert", "renew"]).status.success(), "{}", server.log());
+    assert_ne!(shown(&server, MX).fingerprint, first.fingerprint);
+    let told = said(&server, "the authority does not take our contacts");
+    assert!(told.len() == 1 && told[0]["why"].as_str().unwrap().contains("see tls.acme.contact"), "{told:?}");
+}
+
+#[test]
 fn an_owner_who_asks_again_and_again_is_told_to_wait() {
     let (dns, root) = (dns(), tempfile::tempdir().unwrap());
     let pebble = Authority::with_lives_of(90 * DAY).start(&dns);

@@ -32,7 +32,7 @@ struct Kept {
     /// The account's URL, once the authority has told it.
     #[serde(default)]
     id: Option<String>,
-    /// The contacts that it knows.
+    /// The contacts that it was told.
     #[serde(default)]
     contact: Vec<String>,
 }
@@ -87,7 +87,14 @@ impl Accounts {
         };
         if kept.contact != self.contact {
             let contact: Vec<&str> = self.contact.iter().map(String::as_str).collect();
-            account.update_contacts(&contact).await.map_err(Trouble::of_account)?;
+            // A courtesy: whether it takes them or not, certificates are what is wanted, and it is told them once.
+            match account.update_contacts(&contact).await.map_err(Trouble::of_account) {
+                Err(trouble) if trouble.is("invalidContact") || trouble.is("unsupportedContact") => {
+                    let (directory, why) = (&self.directory, trouble.why);
+                    tracing::warn!(directory, why, "the authority does not take our contacts");
+                }
+                other => other?,
+            }
             kept.contact.clone_from(&self.contact);
             self.store(kept).await?;
         }
