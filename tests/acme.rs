@@ -5,12 +5,12 @@
 mod harness;
 
 use harness::certs::{
-    MAIL, ME, MX, again_later, dns, door, file, is_open, said, server, shown, state, told, vouched,
+    MAIL, ME, MX, again_later, dns, file, is_open, said, server, shown, state, told, vouched,
 };
 use harness::eventually;
-use harness::pebble::{Authority, private};
+use harness::pebble::Authority;
 use harness::wire::Wire;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 const FRIEND: &str = "friend@there.example";
 const DAY: u64 = 86400;
 
-/// Letters, one after the other, each over a connection of its own, and a handshake beside each, until `stop`.
-fn deliver(mx: SocketAddr, door: SocketAddr, stop: &AtomicBool, delivered: &AtomicUsize) {
+/// Letters, one after the other, each under TLS over a connection of its own, until `stop`.
+fn deliver(mx: SocketAddr, stop: &AtomicBool, delivered: &AtomicUsize) {
     while !stop.load(Ordering::Relaxed) {
-        let reply = Wire::greeted(mx).0.transact(FRIEND, &[ME], b"Subject: load\r\n\r\nHello.\r\n");
+        let reply = Wire::starttls(mx).0.transact(FRIEND, &[ME], b"Subject: load\r\n\r\nHello.\r\n");
         assert!(reply.starts_with("250"), "{reply}");
-        private(TcpStream::connect(door).unwrap(), MX).unwrap();
         delivered.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -36,11 +35,11 @@ fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
     let pebble = Authority::with_lives_of(12).thinking(1).start(&dns);
     let limits = "[limits]\nfree_space = 0\nconnections_per_ip = 200\n";
     let server = server(&dns, &format!("{limits}{}", pebble.table(&[MX, MAIL])));
-    let (mx, door) = (server.mx(), door(&server));
+    let mx = server.mx();
     let own = shown(&server, MX).key;
     let (stop, delivered) = (AtomicBool::new(false), AtomicUsize::new(0));
     std::thread::scope(|scope| {
-        let load: Vec<_> = (0..50).map(|_| scope.spawn(|| deliver(mx, door, &stop, &delivered))).collect();
+        let load: Vec<_> = (0..50).map(|_| scope.spawn(|| deliver(mx, &stop, &delivered))).collect();
         let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut seen = [MX, MAIL].map(|name| vec![vouched(&server, name)]);
             let end = Instant::now() + Duration::from_secs(60);
@@ -61,8 +60,9 @@ fn the_first_certificates_and_two_renewals_while_fifty_connections_deliver() {
         assert_eq!(failed, 0, "of 50 connections");
         seen.unwrap();
     });
-    let kept = server.letters("here.example/me").len();
-    assert_eq!(kept, delivered.load(Ordering::Relaxed));
+    let letters = server.letters("here.example/me");
+    assert_eq!(letters.len(), delivered.load(Ordering::Relaxed));
+    assert!(letters.iter().all(|letter| letter.contains("ESMTPS")), "each came under TLS");
 }
 
 #[test]
@@ -177,6 +177,20 @@ fn a_port_that_another_program_has_is_named_and_the_order_waits_for_it() {
     assert_eq!(pebble.orders(), 1, "it was taken up again");
 }
 
+#[test]
+fn a_program_that_has_one_of_two_addresses_is_named_when_the_authority_came_to_it() {
+    let dns = dns();
+    let pebble = Authority::with_lives_of(90 * DAY).patient().start(&dns);
+    let other = TcpListener::bind(("127.0.0.1", pebble.asks)).unwrap();
+    std::thread::spawn(move || other.incoming().for_each(drop));
+    let ours = format!("\"127.0.0.1:{0}\", \"127.0.0.2:{0}\"", pebble.asks);
+    let table = pebble.table(&[MX]).replace(&format!("\"127.0.0.1:{}\"", pebble.asks), &ours);
+    let server = server(&dns, &table);
+    let why = told(&server, "no certificate", 1)[0]["why"].as_str().unwrap().to_owned();
+    assert!(why.contains("the certificate authority says connection"), "{why}");
+    assert!(why.contains("another program listens there"), "{why}");
+}
+
 /// As docs/operating.md has it.
 #[test]
 fn a_key_that_is_replaced_by_hand_is_shown_at_once_and_gets_a_certificate() {
@@ -197,6 +211,13 @@ fn a_key_that_is_replaced_by_hand_is_shown_at_once_and_gets_a_certificate() {
     let second = vouched(&server, MX);
     assert_eq!(second.key, own.key);
     assert_ne!(second.fingerprint, first.fingerprint);
+    // One that is gone is made anew, and that is said: a TLSA record may name the old one.
+    assert!(said(&server, "our key was gone, and another is made").is_empty());
+    assert!(server.terminate().success());
+    std::fs::remove_file(directory.join("key.pem")).unwrap();
+    server = server.again();
+    assert_ne!(shown(&server, MX).key, own.key);
+    assert_eq!(said(&server, "our key was gone, and another is made").len(), 1);
     let mut looked = vec![directory];
     while let Some(path) = looked.pop() {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;

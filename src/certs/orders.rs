@@ -45,11 +45,24 @@ impl Renewals {
 }
 
 impl Orders {
-    /// The next order. Without anybody who could give one, it waits for ever.
+    /// An order that is there already. One whose giver has gone is none: whoever broke off and asked again means it once.
+    pub fn waiting(&mut self) -> Option<Order> {
+        loop {
+            let send = self.0.try_recv().ok()?;
+            if !send.is_closed() {
+                return Some(Order(send));
+            }
+        }
+    }
+
+    /// The next order, likewise. Without anybody who could give one, it waits for ever.
     pub async fn next(&mut self) -> Order {
-        match self.0.recv().await {
-            Some(send) => Order(send),
-            None => std::future::pending().await,
+        loop {
+            match self.0.recv().await {
+                Some(send) if send.is_closed() => {}
+                Some(send) => return Order(send),
+                None => std::future::pending().await,
+            }
         }
     }
 }
@@ -59,5 +72,26 @@ impl Order {
     pub fn answer(self, outcomes: Vec<Outcome>) {
         // Whoever asked may have gone.
         let _ = self.0.send(outcomes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn an_order_whose_giver_has_gone_is_none() {
+        let (renewals, mut orders) = channel();
+        let soon = Duration::from_millis(1);
+        for _ in 0..2 {
+            timeout(soon, renewals.renew()).await.unwrap_err();
+        }
+        assert!(orders.waiting().is_none());
+        timeout(soon, renewals.renew()).await.unwrap_err();
+        let there = tokio::spawn(async move { renewals.renew().await });
+        orders.next().await.answer(Vec::new());
+        assert_eq!(there.await.unwrap(), Some(Vec::new()));
     }
 }

@@ -23,6 +23,12 @@ pub fn key(directory: &Path) -> Result<String, Failure> {
     }
     let pem = generate()?;
     durable::write(&path, pem.as_bytes()).map_err(|error| cannot(&path, error))?;
+    if directory.join(SELF_SIGNED).exists() {
+        let path = path.display();
+        let remedy = "where a TLSA record names the old key, publish the new one (`pillarbox cert status` shows it), or put the old \
+                      file back";
+        tracing::warn!(%path, remedy, "our key was gone, and another is made");
+    }
     Ok(pem)
 }
 

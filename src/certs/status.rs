@@ -7,6 +7,7 @@ use crate::config;
 use crate::error::Failure;
 use crate::mail::address::Domain;
 use crate::net::tls::pair::Facts;
+use crate::policy::renewal::Life;
 use std::path::PathBuf;
 
 /// A certificate that is kept for the doors, or ought to be.
@@ -81,6 +82,13 @@ impl Kept {
             Origin::Authority { name, .. } => name.eq_ignore_ascii_case(hostname),
             Origin::Own(_) | Origin::Files(_) => true,
         }
+    }
+
+    /// Whether it should have been renewed here long ago: it is valid still, and not for long.
+    pub fn is_late(&self, now: i64) -> bool {
+        let (Origin::Authority { .. }, Ok(facts)) = (&self.origin, &self.facts) else { return false };
+        let life = Life { begin: facts.not_before, end: facts.not_after, lot: 0 };
+        (life.is_late_at()..=life.end).contains(&now)
     }
 
     /// Whether it is for this name.

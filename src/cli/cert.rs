@@ -17,8 +17,8 @@ pub enum CertCommand {
     ///
     /// Run it on the server, as root or as the server's user.
     ///
-    /// Status: 0 all is well, 69 something is wrong (a file cannot be used, a certificate has expired, a door shows another one or
-    /// has no TLS), 75 it could not be found out, as when no server runs.
+    /// Status: 0 all is well, 69 something is wrong (a file cannot be used, a certificate has expired, or ought to have been
+    /// renewed here long ago, a door shows another one or has no TLS), 75 it could not be found out, as when no server runs.
     ///
     /// Example: pillarbox cert status
     Status {

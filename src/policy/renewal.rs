@@ -62,11 +62,17 @@ pub fn due(life: &Life, window: Option<Window>) -> i64 {
     match window {
         Some(window) if window.end > window.start => {
             let drawn = window.start.saturating_add(life.share(window.end.saturating_sub(window.start)));
-            let earliest = life.begin.saturating_add((span / 24).min(KEEP));
+            let earliest = spared_until(life, life.begin);
             drawn.clamp(earliest, life.is_late_at().max(earliest))
         }
         _ => life.begin.saturating_add(span / 3 * 2).saturating_sub(life.share(span / 30)),
     }
+}
+
+/// Until when a certificate that was gained at `gained` is kept whatever a window says. An authority may have it begin days
+/// before that, so its own beginning does not tell.
+pub fn spared_until(life: &Life, gained: i64) -> i64 {
+    gained.saturating_add((life.span() / 24).min(KEEP))
 }
 
 /// The wait after the `failures`th failure in a row: five minutes, doubled each time, to twelve hours; for a certificate

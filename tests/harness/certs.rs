@@ -4,7 +4,7 @@ use super::pebble::shown_at;
 use super::{Dns, Plan, Server, ZONE, eventually};
 use pillarbox::net::tls::pair::Facts;
 use serde_json::Value;
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 
 pub const MX: &str = "mx.here.example";
@@ -17,24 +17,17 @@ pub fn dns() -> Dns {
     dns
 }
 
-/// A server that shows its certificates at a port of their own, with more in its configuration.
+/// A server with more in its configuration, whose certificates can be seen without a word of SMTP.
 pub fn server(dns: &Dns, more: &str) -> Server {
     start(Plan::new(MX, &[ME]), dns, more)
 }
 
 pub fn start(plan: Plan, dns: &Dns, more: &str) -> Server {
-    let dns = dns.address();
-    plan.with(more).start_with(&format!("submissions = [\"127.0.0.1:0\"]\n[dns]\nservers = [\"{dns}\"]\n"))
-}
-
-pub fn door(server: &Server) -> SocketAddr {
-    let text = std::fs::read(server.state_dir().join("listening.json")).unwrap();
-    let listening: Value = serde_json::from_slice(&text).unwrap();
-    listening["submissions"][0].as_str().unwrap().parse().unwrap()
+    plan.with_submissions().with(more).start(dns)
 }
 
 pub fn shown(server: &Server, name: &str) -> Facts {
-    Facts::of(&shown_at(door(server), name)).unwrap()
+    Facts::of(&shown_at(server.submissions(), name)).unwrap()
 }
 
 /// What the server shows for a name once an authority vouches for it.

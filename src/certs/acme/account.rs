@@ -32,7 +32,7 @@ struct Kept {
     /// The account's URL, once the authority has told it.
     #[serde(default)]
     id: Option<String>,
-    /// The contacts that it knows.
+    /// The contacts that it was told.
     #[serde(default)]
     contact: Vec<String>,
 }
@@ -72,7 +72,10 @@ impl Accounts {
                 let signer = Key::from_pkcs8_der(key.clone_key()).map_err(|error| self.unusable(error))?;
                 let builder = Account::builder_with_http(client.boxed());
                 let pair = (signer, PrivateKeyDer::Pkcs8(key));
-                let (account, _) = builder.create_from_key(pair, self.directory.clone()).await?;
+                let (account, _) = builder
+                    .create_from_key(pair, self.directory.clone())
+                    .await
+                    .map_err(Trouble::of_account)?;
                 kept.id = Some(account.id().to_owned());
                 self.store(kept.clone()).await?;
                 tracing::info!(
@@ -84,7 +87,14 @@ impl Accounts {
         };
         if kept.contact != self.contact {
             let contact: Vec<&str> = self.contact.iter().map(String::as_str).collect();
-            account.update_contacts(&contact).await?;
+            // A courtesy: whether it takes them or not, certificates are what is wanted, and it is told them once.
+            match account.update_contacts(&contact).await.map_err(Trouble::of_account) {
+                Err(trouble) if trouble.is("invalidContact") || trouble.is("unsupportedContact") => {
+                    let (directory, why) = (&self.directory, trouble.why);
+                    tracing::warn!(directory, why, "the authority does not take our contacts");
+                }
+                other => other?,
+            }
             kept.contact.clone_from(&self.contact);
             self.store(kept).await?;
         }

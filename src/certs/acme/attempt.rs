@@ -222,10 +222,13 @@ impl Turn<'_> {
         let spared = matches!(self.why, Why::Age | Why::Unfinished).then_some(old).flatten();
         let pair = match acceptable(&chain, &shop.key, &held.name, spared.as_ref(), clock()) {
             Ok(pair) => pair,
-            Err(fault) => {
-                // Another order may bring a better one; this one would bring the same again.
-                held.state.order = None;
-                return Err(Trouble::wrong(fault));
+            Err(unfit) => {
+                // Another order may bring a better one; this one would bring the same again. But where our clock is wrong every
+                // order would bring one that is not taken, and authorities count them.
+                if !unfit.in_time {
+                    held.state.order = None;
+                }
+                return Err(Trouble::wrong(unfit.why));
             }
         };
         let path = held.files.chain.clone();
@@ -275,35 +278,52 @@ fn wanted<'a>(shop: &'a Shop, held: &'a Held, old: Option<&'a Pair>) -> Wanted<'
     Wanted { name: &held.name, key: &shop.key, listen: &shop.settings.listen, replaces }
 }
 
+/// Why a chain is not taken.
+#[derive(Debug)]
+pub struct Unfit {
+    why: String,
+    /// Whether it may do at another time, or by a clock that is right.
+    in_time: bool,
+}
+
+impl From<String> for Unfit {
+    fn from(why: String) -> Unfit {
+        Unfit { why, in_time: false }
+    }
+}
+
 /// Whether a chain may take the place of what is there: whatever is wrong with it, the old one is better. `old` is one that
-/// must not be replaced by one that ends before it.
+/// must not be replaced by one that is older.
 pub fn acceptable(
     chain: &str,
     key: &str,
     name: &Domain,
     old: Option<&Pair>,
     now: i64,
-) -> Result<Pair, String> {
+) -> Result<Pair, Unfit> {
+    let untimely = |why| Unfit { why, in_time: true };
     if chain.matches("BEGIN CERTIFICATE").count() > CHAIN {
-        return Err(format!("the chain has more than {CHAIN} certificates"));
+        return Err(format!("the chain has more than {CHAIN} certificates").into());
     }
     let pair = Pair::from_pem(chain.as_bytes(), key.as_bytes()).map_err(|error| error.to_string())?;
     let facts = &pair.facts;
     if !facts.is_for(name.as_str()) {
-        return Err(format!("the certificate is not for {name}"));
+        return Err(format!("the certificate is not for {name}").into());
     }
     if facts.not_before > now + TOLERANCE {
         let begin = shown_time(facts.not_before);
-        return Err(format!("the certificate is valid from {begin} only (is the clock right?)"));
+        return Err(untimely(format!("the certificate is valid from {begin} only (is the clock right?)")));
     }
     if facts.not_after <= now || renewal::due(&life(facts), None) <= now {
         let end = shown_time(facts.not_after);
-        return Err(format!(
+        return Err(untimely(format!(
             "the certificate, valid until {end}, is due for renewal already (is the clock right?)"
-        ));
+        )));
     }
-    if old.is_some_and(|old| old.facts.not_after > facts.not_after) {
-        return Err("the certificate ends before the one that it is to replace".into());
+    // A newer one may end earlier: authorities shorten the lives that they give, and each further order would bring the same.
+    let older = |old: &Facts| old.not_after > facts.not_after && old.not_before >= facts.not_before;
+    if old.is_some_and(|old| older(&old.facts)) {
+        return Err(String::from("the certificate is older than the one that it is to replace").into());
     }
     Ok(pair)
 }

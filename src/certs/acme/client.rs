@@ -15,6 +15,8 @@ use std::time::Duration;
 const LIMIT: usize = 256 << 10;
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds of a wait that may be meant.
+const LONGEST: i64 = 366 * 86400;
 /// Characters of what an authority says.
 const WORDS: usize = 400;
 
@@ -47,7 +49,7 @@ impl Client {
         // Infallible.
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let request = Request::from_parts(head, Full::new(body));
-        let answer =
+        let mut answer =
             self.https.send(request, LIMIT, PATIENCE).await.map_err(|error| Error::Other(error.0.into()))?;
         if answer.status.is_client_error() || answer.status.is_server_error() {
             self.imposed.store(retry_after(&answer).unwrap_or(0), Ordering::Relaxed);
@@ -60,6 +62,7 @@ impl Client {
                 ));
             }
         }
+        tame(&mut answer);
         let mut response = Response::new(Full::new(answer.body));
         (*response.status_mut(), *response.headers_mut()) = (answer.status, answer.headers);
         Ok(BytesResponse::from(response))
@@ -87,6 +90,14 @@ fn retry_after(answer: &Answer) -> Option<i64> {
     Some(date(after)?.saturating_sub(from))
 }
 
+/// Takes a Retry-After out that is none, or longer than anybody means: the crate adds it to the time that it is, however long it
+/// is, and there is not so much time.
+fn tame(answer: &mut Answer) {
+    if retry_after(answer).is_none_or(|seconds| seconds > LONGEST) {
+        answer.headers.remove(RETRY_AFTER);
+    }
+}
+
 /// Why there is no certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -109,6 +120,20 @@ impl Trouble {
 
     /// What an authority says.
     pub fn told(problem: &Problem) -> Trouble {
+        Trouble::with(problem, remedy)
+    }
+
+    /// What went wrong where our account was spoken of, or a new order: an authority that says `unauthorized` there does not
+    /// mean the name, which it has not looked at yet.
+    pub fn of_account(error: Error) -> Trouble {
+        let of = |kind: &str| if kind == "unauthorized" { Some(CLOSED) } else { remedy(kind) };
+        match error {
+            Error::Api(problem) => Trouble::with(&problem, of),
+            other => other.into(),
+        }
+    }
+
+    fn with(problem: &Problem, remedy: impl Fn(&str) -> Option<&'static str>) -> Trouble {
         let kind = problem.r#type.as_deref().unwrap_or_default();
         let kind = printable(kind.strip_prefix("urn:ietf:params:acme:error:").unwrap_or(kind));
         let mut detail = problem.detail.clone().unwrap_or_default();
@@ -125,6 +150,10 @@ impl Trouble {
         self.problem.as_deref() == Some(kind)
     }
 }
+
+/// What to do about an account that is not valid any more.
+const CLOSED: &str =
+    "our account there may have been closed: move its file in tls/accounts away, and another is made";
 
 fn remedy(kind: &str) -> Option<&'static str> {
     match kind {
@@ -188,6 +217,17 @@ mod tests {
         assert_eq!(retry_after(&answer(&dates)), Some(3600));
         assert_eq!(retry_after(&answer(&[(RETRY_AFTER, "soon")])), None);
         assert_eq!(retry_after(&answer(&[])), None);
+    }
+
+    #[test]
+    fn a_wait_without_end_is_none() {
+        for (after, kept) in
+            [("60", true), ("18446744073709551615", false), ("9999999999", false), ("x", false)]
+        {
+            let mut answer = answer(&[(RETRY_AFTER, after)]);
+            tame(&mut answer);
+            assert_eq!(answer.headers.contains_key(RETRY_AFTER), kept, "{after}");
+        }
     }
 
     #[test]

@@ -8,29 +8,34 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// Where the answers are.
 const PLACE: &str = "/.well-known/acme-challenge/";
-/// Connections at once. An authority comes with a handful; whoever else comes is waited for no longer than this.
-const CONNECTIONS: usize = 64;
+/// Connections at once to one of our addresses. An authority comes with a handful, each of which asks as soon as it is there. So
+/// one more takes the place of the oldest: strangers who sit there must not be able to keep it out.
+const CONNECTIONS: usize = 128;
+/// Those of one address (IPv6: of one /64), which by coming again and again puts nobody out but itself.
+const EACH: usize = 8;
 /// How long one connection may last.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets of a request's header; hyper wants no less.
 const HEADER: usize = 8 << 10;
 /// Connections that may wait to be accepted.
-const BACKLOG: i32 = 64;
+const BACKLOG: i32 = 1024;
 
 /// Answers as long as it lives; nothing listens any more when it is dropped.
 pub struct Responder {
     said: Arc<RwLock<Vec<(String, String)>>>,
+    /// Faults, for the addresses that others have.
+    rivals: Vec<String>,
     _tasks: JoinSet<()>,
 }
 
@@ -38,14 +43,20 @@ impl Responder {
     /// Listens at those of `addresses` that can be had, if any can. IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::`
     /// stand side by side. An error names the addresses and the remedy.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Responder, String> {
-        let (mut tasks, said, mut faults) = (JoinSet::new(), Arc::default(), Vec::new());
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let (mut tasks, said) = (JoinSet::new(), Arc::default());
+        let (mut faults, mut rivals) = (Vec::new(), Vec::new());
         for &address in addresses {
             match listen(address) {
                 Ok(listener) => {
-                    tasks.spawn(serve(listener, Arc::clone(&said), Arc::clone(&places)));
+                    tasks.spawn(serve(listener, Arc::clone(&said)));
                 }
-                Err(error) => faults.push(explain(address, &error)),
+                Err(error) => {
+                    let fault = explain(address, &error);
+                    if error.kind() == io::ErrorKind::AddrInUse {
+                        rivals.push(fault.clone());
+                    }
+                    faults.push(fault);
+                }
             }
         }
         if tasks.is_empty() {
@@ -54,7 +65,12 @@ impl Responder {
         for fault in faults {
             tracing::debug!(fault, "the authority's questions are answered elsewhere only");
         }
-        Ok(Responder { said, _tasks: tasks })
+        Ok(Responder { said, rivals, _tasks: tasks })
+    }
+
+    /// What another program has of our addresses: it may be the one that the authority asks.
+    pub fn rival(&self) -> Option<&str> {
+        self.rivals.first().map(String::as_str)
     }
 
     /// Answers questions for `token` with `answer` from now on.
@@ -92,23 +108,42 @@ fn explain(address: SocketAddr, error: &io::Error) -> String {
     format!("tls.acme.listen {address}: {}; {remedy}", crate::error::plainly(error))
 }
 
-async fn serve(listener: TcpListener, said: Arc<RwLock<Vec<(String, String)>>>, places: Arc<Semaphore>) {
-    let mut connections = JoinSet::new();
+async fn serve(listener: TcpListener, said: Arc<RwLock<Vec<(String, String)>>>) {
+    let (mut connections, mut here) = (JoinSet::new(), VecDeque::new());
     loop {
-        // A place first: who has none waits at the door.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let said = Arc::clone(&said);
-                connections.spawn(async move {
-                    let _place = place;
+            Ok((stream, peer)) => {
+                let (said, network) = (Arc::clone(&said), network(peer.ip()));
+                make_room(&mut here, network);
+                let task = connections.spawn(async move {
                     let _ = tokio::time::timeout(PATIENCE, converse(stream, said)).await;
                 });
+                here.push_back((network, task));
             }
             // Out of files, perhaps: a loop that spins helps nobody.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
         while connections.try_join_next().is_some() {}
+    }
+}
+
+/// Ends a connection where there is no place for one more from `network`. The oldest come first.
+fn make_room(here: &mut VecDeque<(IpAddr, AbortHandle)>, network: IpAddr) {
+    here.retain(|(_, task)| !task.is_finished());
+    let theirs = |(from, _): &(IpAddr, AbortHandle)| *from == network;
+    let oldest = match here.iter().filter(|one| theirs(one)).count() {
+        EACH.. => here.iter().position(theirs),
+        _ => (here.len() >= CONNECTIONS).then_some(0),
+    };
+    if let Some((_, task)) = oldest.and_then(|oldest| here.remove(oldest)) {
+        task.abort();
+    }
+}
+
+fn network(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        v4 => v4,
     }
 }
 
@@ -201,16 +236,47 @@ mod tests {
         );
     }
 
+    async fn come(from: u8, to: SocketAddr) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, from], 0))).unwrap();
+        socket.connect(to).await.unwrap()
+    }
+
     #[tokio::test]
-    async fn the_silent_do_not_keep_others_out_for_long() {
+    async fn those_who_sit_there_do_not_keep_others_out() {
         let address = free();
         let responder = Responder::bind(&[address]).unwrap();
         responder.say("t", "t.p");
         let mut silent = Vec::new();
-        for _ in 0..CONNECTIONS {
-            silent.push(TcpStream::connect(address).await.unwrap());
+        for nth in 0..CONNECTIONS + EACH {
+            silent.push(come(u8::try_from(2 + nth / EACH).unwrap(), address).await);
         }
-        let right = ask(address, &get("/.well-known/acme-challenge/t")).await;
+        let asked = get("/.well-known/acme-challenge/t");
+        let right =
+            tokio::time::timeout(PATIENCE / 2, ask(address, &asked)).await.expect("an answer at once");
         assert!(right.ends_with("t.p"), "{right}");
+    }
+
+    #[tokio::test]
+    async fn one_who_comes_again_and_again_puts_out_himself_only() {
+        let address = free();
+        let responder = Responder::bind(&[address]).unwrap();
+        responder.say("t", "t.p");
+        let (asked, mut text) = (get("/.well-known/acme-challenge/t"), String::new());
+        let (begin, rest) = asked.split_at(20);
+        let mut slow = come(2, address).await;
+        slow.write_all(begin.as_bytes()).await.unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS + EACH {
+            silent.push(come(3, address).await);
+        }
+        let mut first = silent.swap_remove(0);
+        assert_eq!(first.read(&mut [0]).await.unwrap_or(0), 0, "he is put out");
+        slow.write_all(rest.as_bytes()).await.unwrap();
+        slow.read_to_string(&mut text).await.unwrap();
+        assert!(text.ends_with("t.p"), "{text}");
+        let one = "2001:db8::1:0:0:0:1".parse().unwrap();
+        assert_eq!(network(one), network("2001:db8::1:ffff:0:0:2".parse().unwrap()));
+        assert_ne!(network(one), network("2001:db8:1::1".parse().unwrap()));
     }
 }

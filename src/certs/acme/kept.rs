@@ -3,13 +3,12 @@
 use super::attempt::Held;
 use super::settings::Settings;
 use super::state::{Files, State};
-use super::{clock, own, pair_of, plan, window};
+use super::{clock, due, own, pair_of, plan};
 use crate::certs::directory_in;
 use crate::config;
 use crate::error::Failure;
 use crate::mail::address::Domain;
 use crate::net::tls::pair::Facts;
-use crate::policy::renewal;
 use std::path::{Path, PathBuf};
 
 /// What is there for one name.
@@ -48,7 +47,7 @@ pub fn kept(state_dir: &Path, acme: &config::Acme, hostname: &Domain) -> Result<
         let pair = key.as_deref().and_then(|key| pair_of(&files, key, name));
         let held = Held { name: name.clone(), files, state, pair };
         let next = plan(&settings.directory, &held, now).0.max(now);
-        let renewal = held.life().map(|life| renewal::due(&life, window::known(&held)));
+        let renewal = held.life().map(|life| due(&held, &life, now));
         Kept {
             name: name.to_string(),
             file: held.files.chain,
@@ -56,7 +55,8 @@ pub fn kept(state_dir: &Path, acme: &config::Acme, hostname: &Domain) -> Result<
             directory: held.state.directory,
             renewal,
             next,
-            attempts: held.state.failures,
+            // One that runs is counted there from its beginning on, and has not failed.
+            attempts: held.state.failures.saturating_sub(held.state.running.into()),
             failure: held.state.failure.map(|failure| (failure.at, failure.why)),
             success: held.state.success,
             order: held.state.order.map(|order| order.url),

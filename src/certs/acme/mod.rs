@@ -22,7 +22,7 @@ use crate::error::{Exit, Failure};
 use crate::mail::address::Domain;
 use crate::net::tls::pair::Pair;
 use crate::net::tls::server::TlsServer;
-use crate::policy::renewal;
+use crate::policy::renewal::{self, Life};
 use account::Accounts;
 use attempt::{Held, Shop, Why};
 use client::Trouble;
@@ -85,7 +85,16 @@ impl Acme {
 
     /// Gains and renews until `stop`. An order that runs then is taken up again at the next start.
     pub async fn run(mut self, tls: TlsServer, mut orders: Orders, mut stop: watch::Receiver<bool>) {
+        let mut given = None;
         loop {
+            // Names that fail one after the other would keep the owner waiting for hours. One order at a time, so that he in his turn
+            // keeps nothing that is due from being done.
+            if let Some(order) = given.take().or_else(|| orders.waiting()) {
+                tokio::select! {
+                    () = self.obey(order, &tls) => {}
+                    _ = stop.wait_for(|stop| *stop) => return,
+                }
+            }
             let now = clock();
             self.tell_who_is_late(now);
             if let Some((nth, why)) = self.first_due(now) {
@@ -101,13 +110,9 @@ impl Acme {
                     _ = stop.wait_for(|stop| *stop) => return,
                 }
             }
-            let order = tokio::select! {
-                () = tokio::time::sleep(self.pause(now)) => continue,
-                order = orders.next() => order,
-                _ = stop.wait_for(|stop| *stop) => return,
-            };
             tokio::select! {
-                () = self.obey(order, &tls) => {}
+                () = tokio::time::sleep(self.pause(now)) => {}
+                order = orders.next() => given = Some(order),
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
@@ -211,7 +216,8 @@ impl Acme {
     fn tell_who_is_late(&mut self, now: i64) {
         for (held, told) in self.held.iter().zip(&mut self.told) {
             let Some(life) = held.life().filter(|life| life.is_late_at() <= now) else { continue };
-            if now.saturating_sub(*told) < TELL {
+            // Told in what lies ahead: by a clock that has been set back since.
+            if (0..TELL).contains(&now.saturating_sub(*told)) {
                 continue;
             }
             *told = now;
@@ -249,9 +255,17 @@ fn plan(directory: &str, held: &Held, now: i64) -> (i64, Why) {
     if held.state.running && held.state.order.is_some() {
         return (earliest, Why::Unfinished);
     }
+    let (due, aged) = (due(held, &life, now), renewal::due(&life, None));
+    (due.max(earliest), if due < aged { Why::Window } else { Why::Age })
+}
+
+/// When the certificate is to be renewed, whatever was tried.
+fn due(held: &Held, life: &Life, now: i64) -> i64 {
     let window = window::known(held);
-    let (due, aged) = (renewal::due(&life, window), renewal::due(&life, None));
-    (due.max(earliest), if window.is_some() && due < aged { Why::Window } else { Why::Age })
+    let due = renewal::due(life, window);
+    // What lies ahead was written under a clock that has been set back since.
+    let gained = held.state.success.filter(|at| window.is_some() && *at <= now);
+    gained.map_or(due, |gained| due.max(renewal::spared_until(life, gained)))
 }
 
 /// The certificate that is kept for a name, if it is one of our key. One that is not is left where it is, and replaced
@@ -290,21 +304,4 @@ fn shown_time(at: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::sheltered;
-
-    #[tokio::test]
-    async fn a_panic_is_a_failure_with_its_words_and_giving_up_ends_the_work() {
-        assert_eq!(sheltered(async { 1 }).await, Ok(1));
-        let panic = sheltered(async { std::hint::black_box(None::<u8>).expect("a parser's fault") }).await;
-        assert!(panic.unwrap_err().contains("a parser's fault"));
-        let (held, mut dropped) = tokio::sync::oneshot::channel::<()>();
-        let work = async move {
-            let _held = held;
-            std::future::pending::<()>().await;
-        };
-        let given_up = tokio::time::timeout(std::time::Duration::from_millis(1), sheltered(work)).await;
-        assert!(given_up.is_err());
-        (&mut dropped).await.unwrap_err();
-    }
-}
+mod tests;

@@ -19,6 +19,8 @@ const SLOWER: f32 = 1.4;
 const STEP: Duration = Duration::from_secs(120);
 /// Problems that say nothing of the order itself.
 const NOT_NOW: [&str; 4] = ["rateLimited", "badNonce", "serverInternal", "accountDoesNotExist"];
+/// Problems of an authority that has asked, and had no answer or a wrong one.
+const ASKED: [&str; 3] = ["connection", "unauthorized", "incorrectResponse"];
 /// How often it is asked why it has given an order up.
 const QUESTIONS: usize = 5;
 /// Characters of a token (RFC 8555 section 8.3 has 22 and more).
@@ -54,7 +56,7 @@ pub async fn begin(account: &Account, wanted: &Wanted<'_>) -> Result<Order, Trou
     let names = [Identifier::Dns(wanted.name.to_string())];
     let replaced = wanted.replaces.map(CertificateDer::from);
     if let Some(old) = replaced.as_ref().and_then(|old| CertificateIdentifier::try_from(old).ok()) {
-        match account.new_order(&NewOrder::new(&names).replaces(old)).await.map_err(Trouble::from) {
+        match account.new_order(&NewOrder::new(&names).replaces(old)).await.map_err(Trouble::of_account) {
             Ok(order) => return Ok(order),
             Err(trouble) if trouble.is("rateLimited") || trouble.is("accountDoesNotExist") => {
                 return Err(trouble);
@@ -65,7 +67,7 @@ pub async fn begin(account: &Account, wanted: &Wanted<'_>) -> Result<Order, Trou
             }
         }
     }
-    Ok(account.new_order(&NewOrder::new(&names)).await?)
+    account.new_order(&NewOrder::new(&names)).await.map_err(Trouble::of_account)
 }
 
 /// Leads it to its end: the chain of certificates, PEM, unchecked.
@@ -74,13 +76,12 @@ pub async fn fulfil(order: &mut Order, wanted: &Wanted<'_>) -> Result<String, Tr
     if order.state().status == OrderStatus::Pending {
         // Listens no longer than the authority has questions.
         let responder = Responder::bind(wanted.listen).map_err(Trouble::ours)?;
-        authorize(order, wanted.name, &responder).await?;
-        match order.poll_ready(&policy).await {
-            Ok(OrderStatus::Ready) => {}
-            Ok(_) => return Err(refusal(order).await),
-            Err(_) if order.state().status == OrderStatus::Invalid => return Err(refusal(order).await),
-            Err(other) => return Err(other.into()),
-        }
+        prove(order, wanted.name, &policy, &responder).await.map_err(|trouble| match responder.rival() {
+            Some(rival) if ASKED.iter().any(|kind| trouble.is(kind)) => {
+                Trouble { why: format!("{}; {rival}", trouble.why), ..trouble }
+            }
+            _ => trouble,
+        })?;
     }
     if order.state().status == OrderStatus::Ready {
         order.finalize_csr(&request(wanted)?).await?;
@@ -92,6 +93,22 @@ pub async fn fulfil(order: &mut Order, wanted: &Wanted<'_>) -> Result<String, Tr
         }
         OrderStatus::Processing => Ok(order.poll_certificate(&policy).await?),
         _ => Err(refusal(order).await),
+    }
+}
+
+/// Waits until the authority has asked, and knows that the name is ours.
+async fn prove(
+    order: &mut Order,
+    name: &Domain,
+    policy: &RetryPolicy,
+    responder: &Responder,
+) -> Result<(), Trouble> {
+    authorize(order, name, responder).await?;
+    match order.poll_ready(policy).await {
+        Ok(OrderStatus::Ready) => Ok(()),
+        Ok(_) => Err(refusal(order).await),
+        Err(_) if order.state().status == OrderStatus::Invalid => Err(refusal(order).await),
+        Err(other) => Err(other.into()),
     }
 }
 

@@ -68,10 +68,14 @@ fn directory(text: &str) -> Result<String, Failure> {
     if let Some((_, url)) = KNOWN.iter().find(|(name, _)| *name == text) {
         return Ok((*url).to_owned());
     }
-    let url =
-        text.parse::<Uri>().ok().filter(|url| url.scheme_str() == Some("https") && url.host().is_some());
+    // A password would stand in the log.
+    let good = |url: &Uri| {
+        let authority = url.authority().is_some_and(|authority| !authority.as_str().contains('@'));
+        url.scheme_str() == Some("https") && authority
+    };
+    let url = text.parse::<Uri>().ok().filter(good);
     url.map(|_| text.to_owned()).ok_or_else(|| {
-        wrong("directory", text, "it is letsencrypt, letsencrypt-staging, or a URL that begins with https://")
+        wrong("directory", text, "it is letsencrypt, letsencrypt-staging, or a URL that begins with https:// and has no user's name")
     })
 }
 
@@ -136,7 +140,14 @@ mod tests {
         contact("me").unwrap_err();
         let directory = |text: &str| read(config::Acme { directory: text.into(), ..config::Acme::default() });
         assert!(directory("https://[::1]:14000/dir").is_ok());
-        for bad in ["", "letsencrypt-production", "http://ca.example/", "https://", "\u{1b}"] {
+        for bad in [
+            "",
+            "letsencrypt-production",
+            "http://ca.example/",
+            "https://",
+            "https://me:word@ca.example/",
+            "\u{1b}",
+        ] {
             assert!(directory(bad).unwrap_err().starts_with("tls.acme.directory "), "{bad}");
         }
     }

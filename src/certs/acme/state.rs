@@ -109,7 +109,7 @@ impl State {
     }
 
     /// Notes that an attempt begins: from here on it counts as one that failed, until its end says otherwise. Were the server
-    /// killed in the middle of each attempt, it would not come back to the authority any faster.
+    /// killed in the middle of each attempt, it would come back ever later, and no more than [`renewal::ATTEMPTS`] times in an hour.
     pub fn begin(&mut self, now: i64, life: Option<&Life>) {
         self.attempts.retain(|at| *at <= now);
         let surplus = (self.attempts.len() + 1).saturating_sub(renewal::ATTEMPTS);
@@ -144,7 +144,8 @@ impl State {
         if let (true, Some(last)) = (self.running, self.attempts.last()) {
             next = last.saturating_add(renewal::wait_after_interruption(self.failures, span(life)));
         }
-        let next = if renewal::has_come(next, now) { i64::MIN } else { next };
+        // Its own time where that has passed: who has waited longest comes first.
+        let next = if renewal::has_come(next, now) { next.min(now) } else { next };
         next.max(self.allowed_from(now, life))
     }
 
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn being_killed_in_every_attempt_does_not_bring_us_back_faster() {
+    fn being_killed_in_every_attempt_brings_us_back_ever_later_and_five_times_an_hour_at_most() {
         let (mut state, mut now, mut begun) = (State::default(), NOW, Vec::new());
         while now < NOW + 2 * 3600 {
             if state.earliest(now, None) <= now {

@@ -48,6 +48,13 @@ impl Pair {
             .map_err(|error| TlsError(printable(&format!("the certificates are no PEM: {error}"))))?;
         let own = chain.first().ok_or_else(|| fault("no certificate (BEGIN CERTIFICATE) is there"))?;
         let facts = Facts::of(own)?;
+        // Most clients end a handshake at the first certificate that they cannot read, whichever it is.
+        for (nth, other) in chain.iter().enumerate().skip(1) {
+            match parse_x509_certificate(other) {
+                Ok(([], _)) => {}
+                _ => return Err(TlsError(format!("certificate {} of the chain is malformed", nth + 1))),
+            }
+        }
         let key = PrivateKeyDer::from_pem_slice(key)
             .map_err(|_| fault("the key is no PEM private key without a passphrase"))?;
         let shown = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider());
@@ -75,7 +82,10 @@ impl Facts {
     /// Reads a certificate in DER.
     pub fn of(certificate: &[u8]) -> Result<Facts, TlsError> {
         let malformed = |_| TlsError("the certificate is malformed".into());
-        let (_, parsed) = parse_x509_certificate(certificate).map_err(malformed)?;
+        let (rest, parsed) = parse_x509_certificate(certificate).map_err(malformed)?;
+        if !rest.is_empty() {
+            return Err(TlsError("the certificate is malformed: more follows it".into()));
+        }
         let mut names = Vec::new();
         if let Ok(Some(alternatives)) = parsed.subject_alternative_name() {
             for name in &alternatives.value.general_names {

@@ -163,6 +163,10 @@ impl Report {
 fn flaw(kept: &Kept, now: i64) -> Option<String> {
     match &kept.facts {
         Err(why) => Some(why.clone()),
+        Ok(facts) if kept.is_late(now) => {
+            let (names, life) = (words::names(&facts.names), words::life(facts, now));
+            Some(format!("the certificate for {names} is not renewed: {life}; the log says why"))
+        }
         Ok(facts) if (facts.not_before..=facts.not_after).contains(&now) => None,
         Ok(facts) => {
             Some(format!("the certificate for {}: {}", words::names(&facts.names), words::life(facts, now)))

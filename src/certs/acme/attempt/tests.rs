@@ -37,7 +37,7 @@ fn what_is_no_better_is_not_taken() {
     let judge = |chain: &str, old: Option<&Pair>| acceptable(chain, &pem, &name(), old, clock());
     assert!(judge(&chain(&key, "mx.here.example", (0, 90)), None).is_ok());
     assert!(judge(&chain(&key, "*.here.example", (0, 90)), None).is_ok());
-    let refused = |chain: String| judge(&chain, None).err().unwrap();
+    let refused = |chain: String| judge(&chain, None).err().unwrap().why;
     assert!(refused(chain(&other, "mx.here.example", (0, 90))).contains("the key is not that"));
     assert!(refused(chain(&key, "here.example", (0, 90))).contains("not for mx.here.example"));
     assert!(refused(chain(&key, "mx.here.example", (1, 90))).contains("valid from"));
@@ -47,8 +47,11 @@ fn what_is_no_better_is_not_taken() {
     assert!(refused(String::new()).contains("no certificate"));
     let old = held(&key, (-60, 30)).pair;
     assert!(judge(&chain(&key, "mx.here.example", (0, 45)), old.as_ref()).is_ok());
-    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref()).err().unwrap();
-    assert!(shorter.contains("ends before"), "{shorter}");
+    let shorter = judge(&chain(&key, "mx.here.example", (0, 29)), old.as_ref());
+    assert!(shorter.is_ok(), "the authority gives shorter lives than it did: {shorter:?}");
+    let old = held(&key, (-10, 80)).pair;
+    let older = judge(&chain(&key, "mx.here.example", (-20, 70)), old.as_ref()).err().unwrap().why;
+    assert!(older.contains("older than"), "{older}");
 }
 
 #[test]
@@ -79,6 +82,11 @@ fn what_is_wanted_and_why() {
     called.state.window = Some(Asked { of, window });
     assert!(plan(DIRECTORY, &called, now).0 <= now);
     assert_eq!(plan(DIRECTORY, &called, now).1, Why::Window);
+    called.state.success = Some(now - 60);
+    let (at, _) = plan(DIRECTORY, &called, now);
+    assert_eq!(at, now - 60 + 2 * DAY, "gained a minute ago, and begun long before: not without end");
+    called.state.success = Some(now + 60);
+    assert!(plan(DIRECTORY, &called, now).0 <= now, "by a clock that was set back");
     called.state.window = Some(Asked { of: "another's".into(), window });
     assert_eq!(plan(DIRECTORY, &called, now).1, Why::Age, "the window of another certificate");
 

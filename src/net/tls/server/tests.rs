@@ -54,4 +54,9 @@ fn a_chain_and_a_key_that_do_not_belong_together_are_told_apart() {
     assert!(why(&chain, &key[..60]).contains("no PEM private key"));
     let facts = Pair::from_pem(chain.as_bytes(), key.as_bytes()).unwrap().facts;
     assert_eq!(facts.names, ["a.example"]);
+    let garbage = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(
+        why(&format!("{chain}{}{garbage}", other.cert.pem()), &key).contains("certificate 3 of the chain")
+    );
+    assert!(Pair::from_pem(format!("{chain}{}", other.cert.pem()).as_bytes(), key.as_bytes()).is_ok());
 }

@@ -83,3 +83,20 @@ fn the_text_shows_what_renews_it_and_what_failed() {
     }
     assert!(!text.contains('\x1b'));
 }
+
+#[test]
+fn one_that_nobody_renews_in_time_is_wrong_before_it_expires() {
+    let facts = facts(&[MX]);
+    let late = facts.not_after - (facts.not_after - facts.not_before) / 6 + 60;
+    let origin = Origin::Authority { directory: "https://ca.example/directory".into(), name: MX.into() };
+    let from_authority = Kept { origin, facts: Ok(facts.clone()), next: Some(late), trouble: None };
+    let wrong = |kept: &Kept, now| {
+        Report::of(MX, std::slice::from_ref(kept), &[served(Found::Same)], None, now).wrong
+    };
+    assert!(
+        matches!(&wrong(&from_authority, late)[..], [one] if one.contains("is not renewed: valid until"))
+    );
+    assert!(wrong(&from_authority, late - 3600).is_empty());
+    assert!(matches!(&wrong(&from_authority, facts.not_after + 1)[..], [one] if one.contains("expired")));
+    assert!(wrong(&kept(Ok(facts)), late).is_empty(), "others renew these");
+}
