@@ -173,6 +173,23 @@ fn a_stranger_learns_no_more_than_at_the_strangers_door() {
     assert!(reply.starts_with("550 5.1.2") && reply.contains("nowhere.example"), "{reply}");
 }
 
+/// The owner's letters have a line each; what a stranger brings, for whomever, has ten in a minute.
+#[test]
+fn what_proves_nothing_does_not_fill_the_log() {
+    let (_dns, home, server) = unsigned();
+    let (mut wire, _) = Wire::private(server.submissions());
+    for _ in 0..30 {
+        let reply = wire.transact(ME, &[STRANGER], &letter(ME, STRANGER, "bare"));
+        assert!(reply.starts_with("550 5.7.1") && reply.contains("Envelope-Seal"), "{reply}");
+    }
+    let lines = |server: &Server| server.log().matches("rule 7 (from afar): only letters").count();
+    eventually("the lines", || (lines(&server) == 10).then_some(()));
+    pin(&server, &home);
+    assert!(submit(&server, &home, YOU, "the owner's").starts_with("250"));
+    eventually("his line", || server.log().contains("signed by me._domainkey").then_some(()));
+    assert_eq!(lines(&server), 10, "{}", server.log());
+}
+
 #[test]
 fn whoever_guesses_names_is_answered_later_and_later() {
     let (_dns, _home, server) = unsigned();
