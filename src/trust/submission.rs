@@ -21,6 +21,10 @@ use std::collections::{BTreeSet, HashMap};
 /// Signatures with our `d=` and an owned `s=` that are looked at (rule 1).
 const LOOKED_AT: usize = 4;
 
+/// Signature fields that a letter may have. Each that is not looked at is hashed all the same, with as much of the header as it likes, and
+/// from afar anybody can write a thousand of them.
+const MOST_SIGNATURES: usize = 50;
+
 /// Who owns what: the tree, or a table in tests.
 pub trait Owners {
     /// The directory that owns an address, if it is one here (that of the address for a topic).
@@ -94,7 +98,7 @@ impl Gathering {
             sealing: Vec::new(),
             body: digest::Context::new(&SHA256),
         };
-        match split_agreed(header) {
+        match split_agreed(header).and_then(not_too_many_signatures) {
             Ok(split) => gathering.read(&split, header, owners)?,
             Err(why) => gathering.evidence.form = Err(why),
         }
@@ -256,6 +260,13 @@ fn split_agreed(header: &[u8]) -> Result<Header<'_>, String> {
         theirs.headers.iter().copied().eq(ours) && theirs.body_offset as usize == probe.len() - 1
     });
     if agreed { Ok(split) } else { Err("readers would split this header differently".into()) }
+}
+
+fn not_too_many_signatures(split: Header<'_>) -> Result<Header<'_>, String> {
+    match split.fields.iter().filter(|field| is_signature(field)).count() {
+        ..=MOST_SIGNATURES => Ok(split),
+        many => Err(format!("it has {many} DKIM-Signature fields; {MOST_SIGNATURES} are allowed")),
+    }
 }
 
 /// Where the fields end: the empty line, or the end where there is none.
