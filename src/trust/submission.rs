@@ -25,6 +25,9 @@ const LOOKED_AT: usize = 4;
 /// from afar anybody can write a thousand of them.
 const MOST_SIGNATURES: usize = 50;
 
+/// Mailboxes in From, Sender and their like that are looked up in the tree. All must be the sender's.
+const MOST_NAMED: usize = 100;
+
 /// Who owns what: the tree, or a table in tests.
 pub trait Owners {
     /// The directory that owns an address, if it is one here (that of the address for a topic).
@@ -280,7 +283,7 @@ fn is_stripped(field: &Field<'_>) -> bool {
 }
 
 fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>, StoreError> {
-    let mut claims = Vec::new();
+    let (mut claims, mut left) = (Vec::new(), MOST_NAMED);
     for field in &header.fields {
         let which = match field.name.to_ascii_lowercase().as_str() {
             "from" => ClaimField::From,
@@ -290,7 +293,9 @@ fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>
             _ => continue,
         };
         let mailboxes = match mailboxes::parse_authors(field.value) {
+            Ok(mailboxes) if mailboxes.len() > left => Err("it names too many mailboxes".into()),
             Ok(mailboxes) => {
+                left -= mailboxes.len();
                 let addresses = mailboxes.into_iter().map(|mailbox| mailbox.address);
                 let owned = addresses.map(|address| Ok((address.clone(), owners.owner(&address)?)));
                 Ok(owned.collect::<Result<Vec<_>, StoreError>>()?)

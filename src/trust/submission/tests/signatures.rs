@@ -264,3 +264,24 @@ fn rule_2_not_more_signatures_than_can_be_hashed_in_a_moment() {
         assert!(evidence.unread.is_empty() && evidence.dismissed.is_empty() && crowded.asked().is_empty());
     }
 }
+
+#[test]
+fn rule_1_not_more_mailboxes_are_looked_up_than_anybody_has() {
+    let with = |field: &str| attempt(sealed(signed(&format!("{field}{LETTER}"), &[&ME]), &ME));
+    let resent =
+        |count: usize| format!("Resent-From: {}me@example.org\r\n", "blog@example.org,\r\n ".repeat(count));
+    with(&resent(98)).is_accepted();
+    // With that in From they are 101, in one field or in two.
+    for fields in [resent(99), resent(49).repeat(2)] {
+        let crowded = with(&fields);
+        crowded.is_refused(&["rule 1", "too many mailboxes"]);
+        let looked_up = crowded
+            .gather()
+            .evidence
+            .claims
+            .iter()
+            .flat_map(|claim| claim.mailboxes.iter().flatten())
+            .count();
+        assert!(looked_up <= 100, "{looked_up}");
+    }
+}
