@@ -9,8 +9,12 @@ use harness::signed::{Fault, Signed, Zone};
 use harness::wire::Wire;
 use harness::{Dns, PILLARBOX, Plan, Server, ZONE, eventually};
 use pillarbox::net::tls::pair::Pair;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 const ME: &str = "me@here.example";
@@ -173,6 +177,23 @@ fn a_stranger_learns_no_more_than_at_the_strangers_door() {
     assert!(reply.starts_with("550 5.1.2") && reply.contains("nowhere.example"), "{reply}");
 }
 
+/// The owner's letters have a line each; what a stranger brings, for whomever, has ten in a minute.
+#[test]
+fn what_proves_nothing_does_not_fill_the_log() {
+    let (_dns, home, server) = unsigned();
+    let (mut wire, _) = Wire::private(server.submissions());
+    for _ in 0..30 {
+        let reply = wire.transact(ME, &[STRANGER], &letter(ME, STRANGER, "bare"));
+        assert!(reply.starts_with("550 5.7.1") && reply.contains("Envelope-Seal"), "{reply}");
+    }
+    let lines = |server: &Server| server.log().matches("rule 7 (from afar): only letters").count();
+    eventually("the lines", || (lines(&server) == 10).then_some(()));
+    pin(&server, &home);
+    assert!(submit(&server, &home, YOU, "the owner's").starts_with("250"));
+    eventually("his line", || server.log().contains("signed by me._domainkey").then_some(()));
+    assert_eq!(lines(&server), 10, "{}", server.log());
+}
+
 #[test]
 fn whoever_guesses_names_is_answered_later_and_later() {
     let (_dns, _home, server) = unsigned();
@@ -268,7 +289,7 @@ fn the_systems_authorities_vouch_where_nothing_is_pinned() {
         command.env("SSL_CERT_FILE", certificate(&server)).env_remove("SSL_CERT_DIR");
         let mut child =
             command.stdin(Stdio::piped()).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        std::io::Write::write_all(&mut child.stdin.take().unwrap(), &letter(ME, YOU, "vouched for")).unwrap();
+        child.stdin.take().unwrap().write_all(&letter(ME, YOU, "vouched for")).unwrap();
         said(&child.wait_with_output().unwrap())
     };
     let other_name = send("127.0.0.1");
@@ -276,6 +297,63 @@ fn the_systems_authorities_vouch_where_nothing_is_pinned() {
     let told = send("localhost");
     assert!(told.contains("250"), "{told}");
     eventually("the letter", || server.letters("here.example/you").pop());
+}
+
+/// Passes connections on to `to`. Of the first nothing comes back once the letter is on its way, and when `over` both ends are gone.
+fn deaf_way(to: SocketAddr, over: impl FnOnce() + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut over = Some(over);
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(to).unwrap());
+            let limit = if over.is_some() { 50_000 } else { usize::MAX };
+            let passed = Arc::new(AtomicUsize::new(0));
+            let pass = |from: &TcpStream, to: &TcpStream, up: bool| {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                let passed = Arc::clone(&passed);
+                std::thread::spawn(move || {
+                    let mut octets = vec![0; 4096];
+                    while let Ok(count @ 1..) = from.read(&mut octets) {
+                        let so_far = passed.fetch_add(if up { count } else { 0 }, Ordering::SeqCst);
+                        if (!up && so_far > limit) || to.write_all(&octets[..count]).is_err() {
+                            break;
+                        }
+                    }
+                })
+            };
+            let ways = [pass(&client, &server, true), pass(&server, &client, false)];
+            if let Some(over) = over.take() {
+                over();
+                [client, server].iter().for_each(|stream| drop(stream.shutdown(Shutdown::Both)));
+            }
+            ways.into_iter().for_each(|way| drop(way.join()));
+        }
+    });
+    address
+}
+
+#[test]
+fn a_letter_whose_reply_is_lost_with_the_connection_comes_again_and_is_there_once() {
+    let (_dns, home, server) = unsigned();
+    pin(&server, &home);
+    let inbox = server.maildir("here.example/you").join("new");
+    let way = deaf_way(server.submissions(), move || {
+        let letter = || std::fs::read_dir(&inbox).ok()?.next();
+        drop(eventually("the letter", letter));
+    });
+    configure(&home, &server, "127.0.0.1", &format!("submit_tlsa = {:?}", tlsa(&server)));
+    let direct = std::fs::read_to_string(home.config()).unwrap();
+    std::fs::write(home.config(), direct.replace(&server.submissions().to_string(), &way.to_string()))
+        .unwrap();
+    let mut large = letter(ME, YOU, "once");
+    large.extend("A letter that is not to be lost, and not to be there twice.\r\n".repeat(2000).bytes());
+    let output = home.command(&["sendmail", "-v", YOU], &large);
+    assert!(output.status.success() && said(&output).contains("queued as"), "{}", said(&output));
+    let flushed = home.command(&["flush"], b"");
+    assert!(flushed.status.success(), "{flushed:?}");
+    assert!(server.log().contains("the same letter is in the queue, or was"), "{}", server.log());
+    assert_eq!(server.letters("here.example/you").len(), 1);
 }
 
 #[test]

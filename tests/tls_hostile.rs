@@ -3,7 +3,7 @@
 mod harness;
 
 use harness::home::{Home, letter};
-use harness::tls::client_hello;
+use harness::tls::{client_hello, handshake};
 use harness::wire::Wire;
 use harness::{Dns, PATIENCE, Plan, Server, ZONE, eventually};
 use rustix::net::{AddressFamily, SocketType};
@@ -237,6 +237,33 @@ fn two_hundred_who_begin_a_handshake_and_say_no_more_keep_nobody_out() {
     }
     assert!(server.log().contains("others waited for this place"), "{}", server.log());
     assert!(server.log().lines().count() < 1200, "a flood fills the log");
+}
+
+/// Anybody may begin an envelope there, so that proves nothing: whoever does no more than that makes room as the silent do.
+#[test]
+fn strangers_who_stay_in_their_envelopes_do_not_lock_the_owner_out() {
+    let dns = Dns::start(ZONE);
+    let server = ours(&dns);
+    let me = Home::pinned(&dns, ME, &server);
+    let mut strangers = Vec::new();
+    for n in 0..64u8 {
+        let mut tls =
+            handshake(from(Ipv4Addr::new(127, 5, 0, n / 16 + 1), server.submissions()), "mx.here.example")
+                .unwrap();
+        tls.read_exact(&mut [0; 4]).unwrap();
+        tls.write_all(format!("EHLO x\r\nMAIL FROM:<{ME}>\r\n").as_bytes()).unwrap();
+        tls.flush().unwrap();
+        let mut said = String::new();
+        while !said.contains("250 2.1.0") {
+            let mut octets = [0; 512];
+            let count = tls.read(&mut octets).unwrap();
+            said.push_str(&String::from_utf8_lossy(&octets[..count]));
+        }
+        strangers.push(tls);
+    }
+    let (mut wire, name) = Wire::private(server.submissions());
+    let reply = wire.transact(ME, &[ME], &me.sealed(&letter(ME, ME, "the owner's"), &name, &[ME]));
+    assert!(reply.starts_with("250"), "{reply}");
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub enum Waiting {
 pub struct Budget {
     all: usize,
     each: usize,
+    /// Whether those who are in the midst of something are spared for a while.
+    patient: bool,
     begun: Instant,
     taken: Mutex<Taken>,
 }
@@ -75,7 +77,13 @@ struct Seat {
 impl Budget {
     /// `all` connections at once, `each` from one address, and four times as many from one network.
     pub fn new(all: usize, each: usize) -> Arc<Budget> {
-        Arc::new(Budget { all, each, begun: Instant::now(), taken: Mutex::default() })
+        Arc::new(Budget { all, each, patient: true, begun: Instant::now(), taken: Mutex::default() })
+    }
+
+    /// The same for a door where anybody may begin a transaction, and few do so with a right: nobody is spared for that, or a few
+    /// dozen who say a word now and then would have all places, and the owner none.
+    pub fn impatient(all: usize, each: usize) -> Arc<Budget> {
+        Arc::new(Budget { all, each, patient: false, begun: Instant::now(), taken: Mutex::default() })
     }
 
     /// Takes a place; where there is none, that of a connection that waits. A peer without an address (a Unix socket)
@@ -121,9 +129,9 @@ impl Place {
     /// after those who have not.
     pub fn waits(&mut self, what: Waiting, known: bool, since: Instant) {
         let silent = self.budget.time(match what {
-            Waiting::Idle => since,
-            Waiting::Within => since + BEHIND,
-            Waiting::Outcome => since + FINDING_OUT,
+            Waiting::Within if self.budget.patient => since + BEHIND,
+            Waiting::Outcome if self.budget.patient => since + FINDING_OUT,
+            _ => since,
         });
         let mut taken = self.budget.lock();
         if let Some(mark) = self.mark.take() {

@@ -69,9 +69,16 @@ pub struct Finished {
     pub facts: EndOfData,
     /// What is being asked about the client, at mx.
     pub inquiry: Option<Background<Known>>,
+    /// As in the transaction.
+    watched: Option<watch::Client>,
 }
 
 impl Finished {
+    /// Whether a line may be written about its being refused: of what a stranger brings, ten of each kind in a minute.
+    pub fn may_tell_refusal(&self, what: &str) -> bool {
+        self.watched.as_ref().is_none_or(|client| client.may_tell_refusal(what))
+    }
+
     /// The whole envelope.
     pub fn envelope(&self) -> Envelope {
         let recipients = self.recipients.iter().map(|known| known.recipient.clone()).collect();
@@ -187,6 +194,7 @@ impl Transaction {
             greeting,
             facts,
             inquiry: self.inquiry.take(),
+            watched: self.watched.clone(),
         }
     }
 

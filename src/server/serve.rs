@@ -82,7 +82,7 @@ async fn serve(
     let strangers = Budget::new(files::connections(limits.connections), limits.connections_per_ip);
     let owners = Budget::new(SUBMISSION_CONNECTIONS, SUBMISSION_CONNECTIONS);
     // Anybody may knock there; he must not take the places of those who come by ssh.
-    let from_afar = Budget::new(SUBMISSION_CONNECTIONS, limits.connections_per_ip);
+    let from_afar = Budget::impatient(SUBMISSION_CONNECTIONS, limits.connections_per_ip);
     let watch = Watch::new(limits);
     let hall = |budget: &Arc<Budget>| {
         let (budget, watch) = (Arc::clone(budget), Arc::clone(&watch));

@@ -33,7 +33,10 @@ pub async fn accept(house: &Arc<House>, id: &str, parcel: Parcel, done: Finished
         }
         Err(Refused { reply, untold }) => (reply, untold),
     };
-    log_decision(id, &done, &reply, &Why { note: note.as_deref(), ..Why::default() });
+    // From afar anybody may bring letters, for a hundred recipients of any name each, of which no address here is one.
+    if reply.is_positive() || done.may_tell_refusal(&format!("refused at the dot: {}", reply.code)) {
+        log_decision(id, &done, &reply, &Why { note: note.as_deref(), ..Why::default() });
+    }
     reply
 }
 

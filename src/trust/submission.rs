@@ -21,6 +21,13 @@ use std::collections::{BTreeSet, HashMap};
 /// Signatures with our `d=` and an owned `s=` that are looked at (rule 1).
 const LOOKED_AT: usize = 4;
 
+/// Signature fields that a letter may have. Each that is not looked at is hashed all the same, with as much of the header as it likes, and
+/// from afar anybody can write a thousand of them.
+const MOST_SIGNATURES: usize = 50;
+
+/// Mailboxes in From, Sender and their like that are looked up in the tree. All must be the sender's.
+const MOST_NAMED: usize = 100;
+
 /// Who owns what: the tree, or a table in tests.
 pub trait Owners {
     /// The directory that owns an address, if it is one here (that of the address for a topic).
@@ -94,7 +101,7 @@ impl Gathering {
             sealing: Vec::new(),
             body: digest::Context::new(&SHA256),
         };
-        match split_agreed(header) {
+        match split_agreed(header).and_then(not_too_many_signatures) {
             Ok(split) => gathering.read(&split, header, owners)?,
             Err(why) => gathering.evidence.form = Err(why),
         }
@@ -258,6 +265,13 @@ fn split_agreed(header: &[u8]) -> Result<Header<'_>, String> {
     if agreed { Ok(split) } else { Err("readers would split this header differently".into()) }
 }
 
+fn not_too_many_signatures(split: Header<'_>) -> Result<Header<'_>, String> {
+    match split.fields.iter().filter(|field| is_signature(field)).count() {
+        ..=MOST_SIGNATURES => Ok(split),
+        many => Err(format!("it has {many} DKIM-Signature fields; {MOST_SIGNATURES} are allowed")),
+    }
+}
+
 /// Where the fields end: the empty line, or the end where there is none.
 fn header_end(header: &Header<'_>) -> usize {
     header.fields.iter().map(|field| field.raw.len()).sum()
@@ -269,7 +283,7 @@ fn is_stripped(field: &Field<'_>) -> bool {
 }
 
 fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>, StoreError> {
-    let mut claims = Vec::new();
+    let (mut claims, mut left) = (Vec::new(), MOST_NAMED);
     for field in &header.fields {
         let which = match field.name.to_ascii_lowercase().as_str() {
             "from" => ClaimField::From,
@@ -279,7 +293,9 @@ fn claims(header: &Header<'_>, owners: &impl Owners) -> Result<Vec<Claim<DirId>>
             _ => continue,
         };
         let mailboxes = match mailboxes::parse_authors(field.value) {
+            Ok(mailboxes) if mailboxes.len() > left => Err("it names too many mailboxes".into()),
             Ok(mailboxes) => {
+                left -= mailboxes.len();
                 let addresses = mailboxes.into_iter().map(|mailbox| mailbox.address);
                 let owned = addresses.map(|address| Ok((address.clone(), owners.owner(&address)?)));
                 Ok(owned.collect::<Result<Vec<_>, StoreError>>()?)

@@ -1,7 +1,7 @@
 //! Rule 7, without ssh: whoever comes from the world is a stranger until the seal is proved, and learns nothing before.
 
 use super::{Accepted, Evidence, Times, accepted, clocks, identity, refusal, sealed, sealed_allowed};
-use crate::policy::signature::{CLOCK_SKEW, Verdict};
+use crate::policy::signature::{CLOCK_SKEW, SignatureEvidence, Verdict};
 use crate::smtp::reply::Reply;
 
 /// As [`super::decide`], after the strict form. The proof comes first: what the tree says of the names in the header, and whose a
@@ -19,11 +19,10 @@ pub fn decide<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<Accepted, Reply>
     if seal.time > evidence.now + CLOCK_SKEW {
         return Err(clocks("the seal's t=", seal.time, evidence.now));
     }
-    let by =
-        sealed::signatures(evidence).map_err(|reply| match is_owner(evidence) || !reply.is_permanent() {
-            true => reply,
-            false => unproven(evidence),
-        })?;
+    let by = sealed::signatures(evidence).map_err(|reply| match may_be_told(evidence, &reply) {
+        true => reply,
+        false => unproven(evidence),
+    })?;
     identity::names_nobody_else(evidence)?;
     Ok(accepted(evidence, by, Some(seal.nonce.clone()), Times::Sealed(seal.time)))
 }
@@ -31,7 +30,15 @@ pub fn decide<Id: PartialEq>(evidence: &Evidence<Id>) -> Result<Accepted, Reply>
 /// Why the proof failed, where the reply does not tell it.
 pub fn untold<Id: PartialEq>(evidence: &Evidence<Id>) -> Option<String> {
     let reply = sealed::signatures(evidence).err()?;
-    (reply.is_permanent() && !is_owner(evidence)).then_some(reply.text)
+    (!may_be_told(evidence, &reply)).then_some(reply.text)
+}
+
+/// What is wrong is told to the owner, and a fault of DNS to everybody: the owner must come again. That a signature is of a time to come is
+/// no such fault, though it is refused for now only: whoever has no key can write that, and would hear of a name that it is a key's.
+fn may_be_told<Id>(evidence: &Evidence<Id>, reply: &Reply) -> bool {
+    let fault = |signature: &SignatureEvidence| matches!(signature.verdict, Verdict::TempFault(_));
+    let faulty = evidence.public.iter().chain(&evidence.sealing).any(fault);
+    is_owner(evidence) || (faulty && !reply.is_permanent())
 }
 
 /// Whether somebody signed this seal with a key of the sender, as far as DNS can be believed. No seal ever leaves the server, so nobody

@@ -7,7 +7,7 @@ fn ip(text: &str) -> Option<IpAddr> {
 /// A budget that has been there for a while.
 fn old_budget(all: usize, each: usize) -> Arc<Budget> {
     let begun = ago(1000);
-    Arc::new(Budget { all, each, begun, taken: Mutex::default() })
+    Arc::new(Budget { all, each, patient: true, begun, taken: Mutex::default() })
 }
 
 fn ago(seconds: u64) -> Instant {
@@ -53,6 +53,18 @@ fn the_longest_silent_who_never_brought_a_letter_goes_first() {
     newcomers.clear();
     assert_eq!(budget.lock().all(), 0);
     assert_eq!(budget.lock().of(&Network::of(ip("192.0.2.1").unwrap(), 24)), 0);
+}
+
+#[test]
+fn where_anybody_may_begin_nobody_is_spared_for_that() {
+    let budget = Budget::impatient(3, 3);
+    let mut places: Vec<Place> = (1..4).map(|n| budget.enter(ip(&format!("10.0.{n}.1"))).unwrap()).collect();
+    places[0].waits(Waiting::Within, false, Instant::now());
+    places[1].waits(Waiting::Outcome, false, Instant::now());
+    // The third has something to do: a letter that is stored is never called off.
+    let _newcomers = ["192.0.2.1", "192.0.2.2"].map(|newcomer| budget.enter(ip(newcomer)).unwrap());
+    assert!(lost(&places[0]) && lost(&places[1]) && !lost(&places[2]));
+    assert_eq!(budget.enter(ip("198.51.100.1")).unwrap_err(), Full::Door);
 }
 
 #[test]

@@ -73,6 +73,32 @@ fn whoever_proves_nothing_learns_nothing() {
     assert!(replies[0].text.contains("no good signature") && replies[0].code == 550, "{:?}", replies[0]);
 }
 
+/// A time to come is seen without a key, and so without a proof; the owner hears of it, whose clock was wrong when he wrote.
+#[test]
+fn a_signature_of_a_time_to_come_tells_nobody_whose_a_selector_is() {
+    let later = |key: &PrivateKey| {
+        let mut message = sign::sign_at(LETTER.as_bytes(), &[key], NOW + 3600).unwrap();
+        message.extend_from_slice(LETTER.as_bytes());
+        message
+    };
+    let forged = |selector: &str| {
+        let forger = key(selector, "example.org", Algorithm::Ed25519);
+        let message = later(&forger);
+        let seal =
+            String::from_utf8(seal(&message, &seal_for(&["you@example.net"]), &forger).unwrap()).unwrap();
+        let sealed = seal.replace("v=1; a=", &format!("v=1; t={}; a=", NOW + 3600));
+        assert_ne!(sealed, seal);
+        from_afar(attempt(on_top(sealed, &message)), Vouched::Secure)
+    };
+    let replies =
+        ["me", "me.ed25519", "boss", "nobody"].map(|selector| forged(selector).decide().unwrap_err());
+    for reply in &replies {
+        assert_eq!(reply, &replies[3]);
+    }
+    assert!(untold(&forged("me").gather().evidence).unwrap().contains("clocks differ"));
+    from_afar(attempt(sealed(later(&ME), &ME)), Vouched::Secure).is_answered(451, &["clocks differ"]);
+}
+
 #[test]
 fn the_log_says_what_the_reply_leaves_out() {
     let forged = from_afar(attempt(sealed(signed(LETTER, &[&ME]), &BOSS)), Vouched::Secure);

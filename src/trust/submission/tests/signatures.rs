@@ -245,3 +245,43 @@ fn rule_7_the_ssh_key_counts_too() {
     from_topic(4).is_refused(&["rule 7"]);
     through(&[Permit::Directory(id(3))]).is_refused(&["rule 7"]);
 }
+
+/// Whoever owns which selector: the count is of all of them.
+#[test]
+fn rule_2_not_more_signatures_than_can_be_hashed_in_a_moment() {
+    let crowd = |count: usize, signature: &str| {
+        let message = sealed(signed(LETTER, &[&ME]), &ME);
+        attempt(on_top(signature.repeat(count), &message))
+    };
+    let of_mine = "DKIM-Signature: v=1; a=rsa-sha256; d=example.org; s=me; h=from; bh=AAAA; b=AAAA\r\n";
+    let of_nobody = "DKIM-Signature: v=1; a=rsa-sha256; d=example.net; s=x; h=from; bh=AAAA; b=AAAA\r\n";
+    // Two are the letter's own.
+    crowd(48, of_nobody).is_accepted();
+    for signature in [of_mine, of_nobody] {
+        let crowded = crowd(49, signature);
+        crowded.is_refused(&["rule 2", "51 DKIM-Signature fields; 50 are allowed"]);
+        let evidence = crowded.gather().evidence;
+        assert!(evidence.unread.is_empty() && evidence.dismissed.is_empty() && crowded.asked().is_empty());
+    }
+}
+
+#[test]
+fn rule_1_not_more_mailboxes_are_looked_up_than_anybody_has() {
+    let with = |field: &str| attempt(sealed(signed(&format!("{field}{LETTER}"), &[&ME]), &ME));
+    let resent =
+        |count: usize| format!("Resent-From: {}me@example.org\r\n", "blog@example.org,\r\n ".repeat(count));
+    with(&resent(98)).is_accepted();
+    // With that in From they are 101, in one field or in two.
+    for fields in [resent(99), resent(49).repeat(2)] {
+        let crowded = with(&fields);
+        crowded.is_refused(&["rule 1", "too many mailboxes"]);
+        let looked_up = crowded
+            .gather()
+            .evidence
+            .claims
+            .iter()
+            .flat_map(|claim| claim.mailboxes.iter().flatten())
+            .count();
+        assert!(looked_up <= 100, "{looked_up}");
+    }
+}
