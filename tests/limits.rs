@@ -117,6 +117,32 @@ fn whoever_brought_a_letter_is_called_off_last() {
 }
 
 #[test]
+fn a_word_now_and_then_within_an_envelope_keeps_no_place_for_ever() {
+    let dns = Dns::start(ZONE);
+    let server = server(&dns, "connections = 3");
+    let mut stayers: Vec<TcpStream> =
+        (1..=3).map(|network| from(Ipv4Addr::new(127, 1, network, 1), server.mx())).collect();
+    for stayer in &mut stayers {
+        assert!(line(stayer).starts_with("220"));
+        ask(stayer, "HELO slow.example", "250");
+        ask(stayer, "MAIL FROM:<>", "250");
+    }
+    // It takes half a minute; each of them begins anew all the time, and says less than would end him for his commands.
+    let deadline = Instant::now() + 3 * PATIENCE;
+    loop {
+        for stayer in &mut stayers {
+            // Whoever was called off does not hear it.
+            let _ = stayer.write_all(b"RSET\r\nMAIL FROM:<>\r\n");
+        }
+        if line(&from(Ipv4Addr::new(127, 2, 1, 1), server.mx())).starts_with("220") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "nobody new comes in");
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn whoever_speaks_before_the_greeting_is_told_so_and_whoever_brought_a_letter_need_not_wait() {
     let dns = Dns::start(ZONE);
     let server = server(&dns, "");

@@ -85,7 +85,7 @@ impl Hearing {
             return None;
         }
         self.due = Instant::now() + GREETING;
-        match self.receive(stream, Waiting::Idle, None, stop).await {
+        match self.receive(stream, (Waiting::Idle, Instant::now()), false, stop).await {
             Heard::Bytes => {
                 self.client.charge(Kind::Errors, 1);
                 Some(Input::End(replies::spoke_first()))
@@ -117,11 +117,10 @@ impl Hearing {
             self.due = now + session.timeout();
         }
         self.due = self.due.min(end);
-        let waiting = match abreast.is_some() || session.in_transaction() {
-            true => Waiting::Within,
-            false => Waiting::Idle,
-        };
-        match self.receive(stream, waiting, abreast, stop).await {
+        // Within a transaction only what brings it forward counts: a word now and then must not hold a place for ever.
+        let within = abreast.or_else(|| self.pace.begun().filter(|_| session.in_transaction()));
+        let waiting = within.map_or((Waiting::Idle, now), |since| (Waiting::Within, since));
+        match self.receive(stream, waiting, abreast.is_some(), stop).await {
             Heard::Bytes => {
                 self.pace.octets(self.buffer.len());
                 self.client.charge(Kind::Octets, self.buffer.len() as u64);
@@ -144,9 +143,13 @@ impl Hearing {
     }
 
     /// Whether another message may begin.
-    pub fn may_begin(&self) -> Result<(), Reply> {
+    pub fn may_begin(&mut self) -> Result<(), Reply> {
         let within = self.client.within(Kind::Octets).and_then(|()| self.client.may(Kind::Messages));
-        within.map_err(|over| replies::over_rate(450, &over)).inspect_err(|reply| self.tell("put off", reply))
+        within
+            .map_err(|over| replies::over_rate(450, &over))
+            .inspect_err(|reply| self.tell("put off", reply))?;
+        self.pace.begins(Instant::now());
+        Ok(())
     }
 
     /// Whether another recipient may be named.
@@ -315,23 +318,22 @@ impl Hearing {
         Ok(())
     }
 
-    /// Reads into `buffer` until `due`. `since`: when it last made progress, if that is not now.
+    /// Reads into `buffer` until `due`. With what it waits for goes since when it has made no progress.
     async fn receive<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
-        waiting: Waiting,
-        since: Option<Instant>,
+        (waiting, since): (Waiting, Instant),
+        in_message: bool,
         stop: &mut watch::Receiver<bool>,
     ) -> Heard {
         // Small for commands, large once a message flows: an idle connection costs 1 KiB.
-        let in_message = since.is_some();
         let size = if in_message { 64 << 10 } else { 1 << 10 };
         if self.buffer.capacity() > size {
             self.buffer = Vec::new();
         }
         self.buffer.clear();
         self.buffer.reserve_exact(size);
-        self.place.waits(waiting, self.known, since.unwrap_or_else(Instant::now).into_std());
+        self.place.waits(waiting, self.known, since.into_std());
         let heard = tokio::select! {
             biased;
             read = tokio::time::timeout_at(self.due, stream.read_buf(&mut self.buffer)) => match read {

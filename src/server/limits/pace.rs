@@ -29,6 +29,8 @@ pub struct Pace {
     message_size: u64,
     /// Since when there was no letter; the time that messages took is left out.
     since: Instant,
+    /// When the first transaction since then began.
+    begun: Option<Instant>,
     message: Option<Message>,
 }
 
@@ -41,7 +43,18 @@ struct Message {
 impl Pace {
     /// For a session that begins now.
     pub fn new(patience: Duration, message_size: u64, now: Instant) -> Pace {
-        Pace { patience, message_size, since: now, message: None }
+        Pace { patience, message_size, since: now, begun: None, message: None }
+    }
+
+    /// A transaction begins.
+    pub fn begins(&mut self, now: Instant) {
+        self.begun.get_or_insert(now);
+    }
+
+    /// When the first transaction since the last letter began. Whoever begins one after the other, and brings no letter, is no
+    /// farther than he was.
+    pub fn begun(&self) -> Option<Instant> {
+        self.begun
     }
 
     /// A message may come now.
@@ -66,6 +79,7 @@ impl Pace {
     /// A letter was accepted.
     pub fn letter(&mut self, now: Instant) {
         self.since = now;
+        self.begun = None;
     }
 
     /// Until when the client must have got on.
@@ -91,6 +105,20 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_letter_makes_a_transaction_a_new_one() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut pace = Pace::new(Duration::from_secs(300), 50 << 20, start);
+        assert_eq!(pace.begun(), None);
+        pace.begins(at(1));
+        pace.begins(at(20));
+        assert_eq!(pace.begun(), Some(at(1)));
+        pace.letter(at(30));
+        pace.begins(at(40));
+        assert_eq!(pace.begun(), Some(at(40)));
+    }
 
     #[test]
     fn one_octet_at_a_time_ends_and_a_slow_line_does_not() {
