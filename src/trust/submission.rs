@@ -23,7 +23,7 @@ const LOOKED_AT: usize = 4;
 
 /// Signature fields that a letter may have. Each that is not looked at is hashed all the same, with as much of the header as it likes, and
 /// from afar anybody can write a thousand of them.
-const MOST_SIGNATURES: usize = 50;
+const MOST_SIGNATURES: usize = 100;
 
 /// Mailboxes in From, Sender and their like that are looked up in the tree. All must be the sender's.
 const MOST_NAMED: usize = 100;
