@@ -1,5 +1,9 @@
 //! A transaction up to DATA: the eight cases, recipient by recipient, and what the store and DNS say of each.
 
+mod receiving;
+
+pub use receiving::recipient_can_receive;
+
 use super::allowed::Allowed;
 use super::connection::Peer;
 use super::house::{fault, unix_time};
@@ -7,9 +11,9 @@ use super::inquiry::{Client, Known};
 use super::limits::watch;
 use super::premises::Premises;
 use super::replies;
-use crate::mail::address::{Address, Domain, Host};
+use crate::mail::address::{Address, Host};
 use crate::mail::envelope::{Envelope, Recipient, Sender};
-use crate::net::dns::{Dns, MailHosts};
+use crate::net::dns::Dns;
 use crate::net::tls::server::Agreed;
 use crate::policy::cases::{Party, Treatment, treat};
 use crate::smtp::Door;
@@ -18,6 +22,7 @@ use crate::smtp::server::EndOfData;
 use crate::store::StoreError;
 use crate::store::tree::{Lookup, Mailbox, Store};
 use crate::system::threads::{Background, blocking};
+use receiving::cannot_receive;
 use std::sync::Arc;
 
 /// One transaction of a connection; reset and used again for the next.
@@ -369,39 +374,5 @@ fn allowed_by_ssh_key(
     match allowed.covers(store, address, mailbox).map_err(|error| fault(&error))? {
         true => Ok(()),
         false => Err(replies::confined(address)),
-    }
-}
-
-/// The article's `verify = recipient`, while the owner is there to hear it. A fault of DNS is no reason to send
-/// him away: the queue asks again.
-pub async fn recipient_can_receive(
-    dns: &Dns,
-    address: &Address,
-    watched: Option<&watch::Client>,
-) -> Result<(), Reply> {
-    let Some(domain) = address.domain() else { return Ok(()) };
-    match cannot_receive(dns, domain, watched).await {
-        Ok(Some(why)) => Err(replies::recipient_cannot_receive(domain.as_str(), why)),
-        Ok(None) | Err(_) => Ok(()),
-    }
-}
-
-/// Why a domain cannot receive mail; none: it can. A DNS fault is an error, with its reply.
-async fn cannot_receive(
-    dns: &Dns,
-    domain: &Domain,
-    watched: Option<&watch::Client>,
-) -> Result<Option<&'static str>, Reply> {
-    match dns.mail_hosts(domain).await {
-        Ok(MailHosts::Mx(_) | MailHosts::Implicit) => Ok(None),
-        Ok(MailHosts::NullMx) => Ok(Some("its MX record says that it takes none (RFC 7505)")),
-        Ok(MailHosts::NoDomain) => Ok(Some("it does not exist in DNS")),
-        Ok(MailHosts::NoHosts) => Ok(Some("it has neither MX nor A nor AAAA in DNS")),
-        Err(error) => {
-            if watched.is_none_or(|client| client.may_tell_refusal("DNS does not say")) {
-                tracing::info!(%domain, %error, "DNS does not say whether a domain can receive mail");
-            }
-            Err(replies::dns_fault(domain.as_str()))
-        }
     }
 }
