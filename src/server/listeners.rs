@@ -4,14 +4,12 @@ use crate::config;
 use crate::error::{Exit, Failure};
 use crate::smtp::Door;
 use crate::system::inherited::Inherited;
+use crate::system::sockets::{self, BACKLOG};
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-
-/// Strangers come in bursts; a short queue costs them seconds.
-const BACKLOG: i32 = 1024;
 
 /// Where a TCP connection comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +82,7 @@ impl Listeners {
         for entrance in Entrance::ALL.into_iter().filter(|entrance| !given.contains(entrance)) {
             for address in entrance.addresses(listen) {
                 let listener =
-                    bind_tcp(*address).map_err(|error| bind_failure(entrance, *address, &error))?;
+                    sockets::listen(*address).map_err(|error| bind_failure(entrance, *address, &error))?;
                 tcp.push((entrance, listener));
             }
         }
@@ -121,21 +119,6 @@ fn submission_elsewhere(what: &str) -> Failure {
     let text =
         "the submission door listens on loopback only; the owner comes in by ssh, or by listen.submissions";
     Failure::new(Exit::Config, format!("{what}: {text}"))
-}
-
-/// IPv6 sockets take IPv6 only, so that `0.0.0.0` and `::` stand side by side.
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
 }
 
 fn bind_failure(entrance: Entrance, address: SocketAddr, error: &io::Error) -> Failure {

@@ -7,5 +7,6 @@ pub mod files;
 pub mod inherited;
 pub mod log;
 pub mod notify;
+pub mod sockets;
 pub mod threads;
 pub mod user;

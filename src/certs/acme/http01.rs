@@ -1,5 +1,6 @@
 //! The answers to an authority's questions (HTTP-01, RFC 8555 section 8.3), while an order runs and no longer.
 
+use crate::system::sockets::listen;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::CONTENT_TYPE;
@@ -7,7 +8,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -28,8 +28,6 @@ const EACH: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets of a request's header; hyper wants no less.
 const HEADER: usize = 8 << 10;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 1024;
 
 /// Answers as long as it lives; nothing listens any more when it is dropped.
 pub struct Responder {
@@ -46,7 +44,7 @@ impl Responder {
         let (mut tasks, said) = (JoinSet::new(), Arc::default());
         let (mut faults, mut rivals) = (Vec::new(), Vec::new());
         for &address in addresses {
-            match listen(address) {
+            match listen(address).and_then(TcpListener::from_std) {
                 Ok(listener) => {
                     tasks.spawn(serve(listener, Arc::clone(&said)));
                 }
@@ -78,19 +76,6 @@ impl Responder {
         let mut said = self.said.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         said.push((token.to_owned(), answer.to_owned()));
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    TcpListener::from_std(std::net::TcpListener::from(socket))
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> String {
