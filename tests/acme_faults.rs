@@ -288,7 +288,8 @@ fn an_authority_that_calls_is_followed_but_not_without_end() {
         Some(vouched(&server, MX)).filter(|now| now.fingerprint != first.fingerprint)
     });
     assert_eq!(second.key, first.key);
-    assert!(second.not_before - first.not_before >= 10, "{first:?} {second:?}");
+    // Of its 239 seconds: the last is within it.
+    assert!(second.not_before - first.not_before >= 9, "{first:?} {second:?}");
     let why = told(&server, "asking for a certificate", 2)[1]["why"].as_str().unwrap().to_owned();
     assert_eq!(why, "the authority asks for a renewal");
     let asked = between.requests().iter().filter(|request| request.starts_with("GET /ari/")).count();
