@@ -43,7 +43,7 @@ pub fn kept_key(directory: &Path) -> Result<Option<String>, Failure> {
 }
 
 /// A new key, PEM.
-pub fn generate() -> Result<String, Failure> {
+fn generate() -> Result<String, Failure> {
     let made = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256);
     Ok(made.map_err(|error| Failure::new(Exit::OsErr, format!("making a key: {error}")))?.serialize_pem())
 }

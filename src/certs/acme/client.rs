@@ -161,7 +161,7 @@ fn remedy(kind: &str) -> Option<&'static str> {
             "see that the name's A and AAAA records lead to this host and that port 80 of tls.acme.listen can be \
              reached from everywhere",
         ),
-        "dns" => Some("the name needs an A or AAAA record that leads to this host; see `pillarbox dns`"),
+        "dns" => Some("the name needs an A or AAAA record that leads to this host"),
         "caa" => Some("the domain's CAA record does not name this authority"),
         "rateLimited" => Some("it goes on by itself when the wait is over; nothing need be done"),
         "rejectedIdentifier" => {
