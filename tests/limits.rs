@@ -3,11 +3,10 @@
 mod harness;
 
 use harness::home::{Home, letter};
-use harness::wire::Wire;
+use harness::wire::{Wire, from};
 use harness::{Dns, PATIENCE, Plan, Server, ZONE, eventually};
-use rustix::net::{AddressFamily, SocketType};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::Instant;
 
 const ME: &str = "me@here.example";
@@ -15,16 +14,6 @@ const FRIEND: &str = "friend@there.example";
 
 fn server(dns: &Dns, limits: &str) -> Server {
     Plan::new("mx.here.example", &[ME]).with(&format!("[limits]\nfree_space = 0\n{limits}")).start(dns)
-}
-
-/// A connection from one of the loopback's sixteen million addresses.
-fn from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0)).unwrap();
-    rustix::net::connect(&socket, &to).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 fn line(stream: &TcpStream) -> String {

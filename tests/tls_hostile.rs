@@ -4,11 +4,10 @@ mod harness;
 
 use harness::home::{Home, letter};
 use harness::tls::{client_hello, handshake};
-use harness::wire::Wire;
-use harness::{Dns, PATIENCE, Plan, Server, ZONE, eventually};
-use rustix::net::{AddressFamily, SocketType};
+use harness::wire::{Wire, from};
+use harness::{Dns, Plan, Server, ZONE, eventually};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 const ME: &str = "me@here.example";
@@ -191,16 +190,6 @@ fn an_octet_a_second_is_not_waited_for_longer_than_half_a_minute() {
     let waited = begun.elapsed().as_secs();
     assert!((29..45).contains(&waited), "{waited} seconds");
     assert_eq!(server.log().matches("no handshake within 30 seconds").count(), 1, "{}", server.log());
-}
-
-/// A connection from one of the loopback's sixteen million addresses.
-fn from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0)).unwrap();
-    rustix::net::connect(&socket, &to).unwrap();
-    let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
 }
 
 #[test]

@@ -1,13 +1,10 @@
 //! Debian's pebble, an ACME authority for tests, on ports of its own; and what may stand between it and us.
 
 use super::pki::{Pki, Shown};
+use super::tls::{Private, handshake};
 use super::{Dns, PATIENCE, eventually};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme, StreamOwned,
-};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ServerConnection, StreamOwned};
+use rustls_pki_types::CertificateDer;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -299,32 +296,15 @@ fn message(stream: &mut impl Read) -> io::Result<(String, Vec<u8>)> {
     Ok((head, body))
 }
 
-fn connect(port: u16) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+fn connect(port: u16) -> io::Result<Private> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    private(stream, NAME)
-}
-
-/// TLS with whoever is there, asked for by this name.
-pub fn private(stream: TcpStream, name: &str) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
-        .with_no_client_auth();
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    let mut connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
-    let mut stream = stream;
-    while connection.is_handshaking() {
-        connection.complete_io(&mut stream)?;
-    }
-    Ok(StreamOwned::new(connection, stream))
+    handshake(stream, NAME)
 }
 
 /// The certificate that a server shows for a name, DER.
 pub fn shown_at(address: SocketAddr, name: &str) -> Vec<u8> {
-    let stream = private(TcpStream::connect(address).unwrap(), name).unwrap();
+    let stream = handshake(TcpStream::connect(address).unwrap(), name).unwrap();
     stream.conn.peer_certificates().unwrap()[0].to_vec()
 }
 
@@ -332,42 +312,4 @@ pub fn shown_at(address: SocketAddr, name: &str) -> Vec<u8> {
 pub fn first_of(file: &Path) -> Option<Vec<u8>> {
     use rustls_pki_types::pem::PemObject;
     CertificateDer::from_pem_file(file).ok().map(|certificate| certificate.to_vec())
-}
-
-#[derive(Debug)]
-struct Anybody;
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
-    }
 }

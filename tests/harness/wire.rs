@@ -2,8 +2,9 @@
 
 use super::tls::{Private, handshake};
 use super::{PATIENCE, PILLARBOX, Server};
+use rustix::net::{AddressFamily, SocketType};
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -229,4 +230,14 @@ impl Write for Stream {
             _ => Ok(()),
         }
     }
+}
+
+/// A connection from one of the loopback's sixteen million addresses.
+pub fn from(source: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrV4::new(source, 0)).unwrap();
+    rustix::net::connect(&socket, &to).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
